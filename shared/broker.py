@@ -1,0 +1,88 @@
+"""The connection to Redis, and the name of every key behind the global prefix."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from shared.settings import Settings
+
+# Without them a command to a Redis that went away silently waits for ever.
+SOCKET_TIMEOUT_SECONDS: Final = 5
+CONNECT_TIMEOUT_SECONDS: Final = 2
+HEALTH_CHECK_SECONDS: Final = 5
+# A blocking command may wait on the server for this long; its answer has the usual time on top.
+BLOCK_SECONDS_MAX: Final = 5
+
+
+def connect(settings: Settings, *, blocking: bool = False) -> Redis:
+    """Return a client for bytes that never repeats a packet by itself.
+
+    Connects when first used, and again after a lost connection. May be shared between threads.
+
+    Args:
+        settings: Which Redis.
+        blocking: For commands that wait on the server, at most `BLOCK_SECONDS_MAX`.
+
+    Raises:
+        ValueError: The URL is no Redis URL.
+    """
+    return Redis.from_url(
+        settings.broker_url.get_secret_value(),
+        decode_responses=False,
+        socket_timeout=SOCKET_TIMEOUT_SECONDS + (BLOCK_SECONDS_MAX if blocking else 0),
+        socket_connect_timeout=CONNECT_TIMEOUT_SECONDS,
+        socket_keepalive=True,
+        health_check_interval=HEALTH_CHECK_SECONDS,
+        # redis-py repeats a packet 10 times, pipelines too. A drain's packet begins with the DEL that
+        # acknowledges the last batch: repeated, it drops what the lost answer had just moved.
+        retry=Retry(NoBackoff(), 0),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The names of our Redis keys, each behind the global prefix.
+
+    Args:
+        prefix: `Settings.key_prefix`; kombu puts the same one before its own keys.
+    """
+
+    prefix: str
+
+    def queue(self, name: str) -> str:
+        """Return the list that is a queue. Its left end is its back."""
+        return self.prefix + name
+
+    def token(self, run_id: str) -> str:
+        """Return the revocation token of a run. Source: the contract, section 4."""
+        return f"{self.prefix}checkpoint:revoked:{run_id}"
+
+    @property
+    def held(self) -> str:
+        """Return the hash of task id to held message: the key of its queue, NUL, the message."""
+        return f"{self.prefix}checkpoint:held"
+
+    @property
+    def held_due(self) -> str:
+        """Return the sorted set of task id by the moment it is due, in milliseconds of Unix time."""
+        return f"{self.prefix}checkpoint:held_due"
+
+    @property
+    def rejected(self) -> str:
+        """Return the list of messages set aside, newest first, until the sweeper takes them to Postgres."""
+        return f"{self.prefix}checkpoint:rejected"
+
+    def drains(self, queue: str) -> str:
+        """Return the set of worker names that have ever drained a queue and may have left a list."""
+        return f"{self.prefix}checkpoint:drains:{queue}"
+
+    def taken(self, queue: str, worker: str) -> str:
+        """Return the list of what a worker has taken from a queue and not acknowledged."""
+        return f"{self.prefix}checkpoint:taken:{queue}:{worker}"
+
+    def drain_lease(self, queue: str, worker: str) -> str:
+        """Return the key that lives as long as a worker drains a queue."""
+        return f"{self.prefix}checkpoint:drain_lease:{queue}:{worker}"
