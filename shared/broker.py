@@ -29,7 +29,7 @@ def connect(settings: Settings, *, blocking: bool = False) -> Redis:
     Raises:
         ValueError: The URL is no Redis URL.
     """
-    return Redis.from_url(
+    return Redis.from_url(  # pyright: ignore[reportUnknownMemberType]  # redis-py: untyped **kwargs
         settings.broker_url.get_secret_value(),
         decode_responses=False,
         socket_timeout=SOCKET_TIMEOUT_SECONDS + (BLOCK_SECONDS_MAX if blocking else 0),
