@@ -1,7 +1,8 @@
 """The connection to Redis, and the name of every key behind the global prefix."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol, TypeAlias, cast
 
 from redis import Redis
 from redis.backoff import NoBackoff
@@ -15,6 +16,14 @@ CONNECT_TIMEOUT_SECONDS: Final = 2
 HEALTH_CHECK_SECONDS: Final = 5
 # A blocking command may wait on the server for this long; its answer has the usual time on top.
 BLOCK_SECONDS_MAX: Final = 5
+
+Command: TypeAlias = tuple[str | bytes | int, ...]
+
+
+class _Pipeline(Protocol):
+    def execute_command(self, *args: str | bytes | int) -> object: ...
+    def execute(self, *, raise_on_error: bool) -> list[object]: ...
+    def reset(self) -> None: ...
 
 
 def connect(settings: Settings, *, blocking: bool = False) -> Redis:
@@ -40,6 +49,23 @@ def connect(settings: Settings, *, blocking: bool = False) -> Redis:
         # acknowledges the last batch: repeated, it drops what the lost answer had just moved.
         retry=Retry(NoBackoff(), 0),
     )
+
+
+def round_trip(client: Redis, commands: Sequence[Command]) -> list[object]:
+    """Send commands in one packet, without MULTI, and return what each was answered, also an error.
+
+    Raises:
+        ConnectionError: The connection was lost; some commands may have been carried out.
+        TimeoutError: The same.
+    """
+    pipeline = cast("_Pipeline", client.pipeline(transaction=False))  # pyright: ignore[reportUnknownMemberType]  # redis-py: untyped shard_hint
+    try:
+        for command in commands:
+            pipeline.execute_command(*command)
+        # With raise_on_error only the first error would be known, and not which commands were done.
+        return pipeline.execute(raise_on_error=False)
+    finally:
+        pipeline.reset()
 
 
 @dataclass(frozen=True, slots=True)
