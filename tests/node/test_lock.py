@@ -1,11 +1,13 @@
 """One holder of a run's lock on a node, in whichever thread or process; it lasts as long as a command."""
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from threading import Barrier, Thread
 
@@ -169,6 +171,24 @@ def test_never_two_at_once_while_files_come_and_go(folder: Path) -> None:
     assert list(folder.iterdir()) == []
 
 
+def test_a_lock_on_a_removed_file_does_not_count(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A holder that releases, and so removes the file, between our open and our flock lets only one in."""
+    holder = ExitStack()
+    holder.enter_context(node_lock(folder, "run_1"))
+    flock = fcntl.flock
+
+    def flock_after_the_release(fd: int, operation: int) -> None:
+        monkeypatch.undo()
+        holder.close()
+        flock(fd, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock_after_the_release)
+
+    with node_lock(folder, "run_1") as lock:
+        assert lock is not None
+        assert not is_free(folder)
+
+
 def test_only_one_of_two_processes_gets_the_lock(folder: Path, holders: list[Holder]) -> None:
     """Two workers of a node that come at the same moment exclude each other."""
     start = Barrier(2)
@@ -243,7 +263,8 @@ def test_programs_started_without_the_lock_do_not_hold_it(folder: Path) -> None:
             [sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE, close_fds=False
         )
 
-    assert is_free(folder)
+    # Right after its start a program still has every descriptor: exec closes them a moment later.
+    wait_until(lambda: is_free(folder))
     other.communicate()
 
 
