@@ -1,0 +1,17 @@
+"""SQL in plain sight: one statement, one file, one function that runs it."""
+
+from functools import cache
+from importlib.resources import files
+from typing import LiteralString, cast
+
+
+@cache
+def statement(name: LiteralString) -> LiteralString:
+    """Return the text of `sql/<name>.sql`, which this package ships.
+
+    Raises:
+        FileNotFoundError: There is no such statement.
+    """
+    text = files("shared").joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")
+    # The only cast: the text is a file of the package, never made from input.
+    return cast("LiteralString", text)

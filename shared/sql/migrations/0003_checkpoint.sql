@@ -1,0 +1,78 @@
+-- A checkpoint has a row from its first claim on; most waits never have one.
+
+CREATE TABLE checkpoint_move (
+    from_status text NOT NULL,
+    to_status text NOT NULL,
+    event text NOT NULL,
+    PRIMARY KEY (from_status, to_status)
+);
+
+INSERT INTO checkpoint_move VALUES
+    ('taking', 'accepted', 'offer'),           -- the dependency was still open
+    ('taking', 'deferred', 'retry'),           -- thawed; the try failed, another may mend it
+    ('taking', 'refused', 'close'),            -- thawed; the offer came too late
+    ('taking', 'revoked', 'close'),            -- thawed; the wait ended, or its checkpoint was called off
+    ('taking', 'failed', 'close'),             -- thawed; no retry can mend it, or none is left
+    ('deferred', 'taking', 'claim'),
+    ('deferred', 'refused', 'close'),          -- nothing to thaw
+    ('deferred', 'revoked', 'close'),
+    ('deferred', 'failed', 'close'),
+    ('accepted', 'restoring', 'claim_restore'),
+    ('accepted', 'discarded', 'cancel'),       -- the run or attempt is over; freeing and the image are still duties
+    ('restoring', 'discarded', 'cancel'),
+    ('restoring', 'accepted', 'give_back'),    -- the restore failed, another may mend it
+    ('restoring', 'restored', 'permit');
+
+CREATE TABLE checkpoint (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    dependency_id text NOT NULL UNIQUE REFERENCES dependency (id) ON DELETE CASCADE,
+    run_id text NOT NULL,
+    wait_number integer NOT NULL,
+    node text NOT NULL,
+    workload jsonb NOT NULL,
+    status text NOT NULL,
+    epoch integer NOT NULL,                    -- grows with each claim; names what the try stores
+    tries integer NOT NULL,
+    claimed_at timestamptz NOT NULL,
+    due_at timestamptz NOT NULL,               -- of the next try
+    asked_at timestamptz,                      -- handshake
+    ready_at timestamptz,
+    location text,
+    digest text,
+    image_bytes bigint,
+    phases jsonb,                              -- milliseconds of each
+    error text,
+    accepted_at timestamptz,
+    closed_at timestamptz,
+    freed_at timestamptz,                      -- the old process is gone; null after an accept is a duty
+    restored_at timestamptz,
+    restored_workload jsonb,
+    discarded_at timestamptz,                  -- what it stored is gone; null after a discard is a duty
+    restores integer NOT NULL DEFAULT 0,
+    lease_until timestamptz,                   -- of a restore: two nodes may try
+    look_at timestamptz,
+    CHECK ((status = 'restoring') = (lease_until IS NOT NULL)),
+    CHECK ((status = 'restored') = (restored_at IS NOT NULL)),
+    CHECK (status NOT IN ('taking', 'deferred') OR location IS NULL),
+    CHECK (status NOT IN ('accepted', 'restoring', 'restored') OR location IS NOT NULL)
+) WITH (fillfactor = 80);
+
+CREATE INDEX checkpoint_look_at ON checkpoint (look_at) WHERE look_at IS NOT NULL;
+-- For the node's agent: whatever may still stand or be held on a node.
+CREATE INDEX checkpoint_of_node ON checkpoint (node, run_id);
+
+-- The net under the WHERE of each statement: about 10 us a move.
+CREATE FUNCTION refuse_illegal_move() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW.status <> OLD.status
+       AND NOT EXISTS (SELECT FROM checkpoint_move m WHERE m.from_status = OLD.status AND m.to_status = NEW.status)
+    THEN
+        RAISE EXCEPTION 'checkpoint % would move from % to %; the table checkpoint_move has no such move',
+            OLD.id, OLD.status, NEW.status
+            USING ERRCODE = 'CK090', HINT = 'illegal-move';
+    END IF;
+    RETURN NEW;
+END $$;
+
+CREATE TRIGGER legal_moves_only BEFORE UPDATE OF status ON checkpoint
+    FOR EACH ROW EXECUTE FUNCTION refuse_illegal_move();
