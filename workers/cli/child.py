@@ -98,6 +98,8 @@ def main(arguments: list[str]) -> None:
     time.sleep(float(chosen.get("--pause", "0")))
     if "--lock" in chosen:
         hold(chosen["--lock"])
+    # Whoever starts us may hold signals back for a moment; the program has to hear them.
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
     os.environ[PARENT] = str(os.getpid())
     os.execvp(program[0], program)  # noqa: S606 - argument lists, no shell
 

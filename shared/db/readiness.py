@@ -1,0 +1,38 @@
+"""What a starter asks of Postgres before it calls everything ready."""
+
+import psycopg
+
+from shared.db.migrate import migrate
+from shared.db.statements import statement
+from shared.errors import DeferredCheckpointError
+
+
+class Unreachable(DeferredCheckpointError):
+    """A server that the settings name does not answer, or does not let us in."""
+
+    code = "unreachable"
+
+
+def make_ready(database_url: str) -> None:
+    """Bring the database to this release's schema.
+
+    Raises:
+        Unreachable: Postgres does not answer there.
+        SchemaMismatch: It has a history that this release does not know.
+    """
+    try:
+        migrate(database_url)
+    except psycopg.OperationalError as error:
+        raise Unreachable(
+            f"Postgres cannot be used: {str(error).strip()}. Check CHECKPOINT_DATABASE_URL."
+        ) from error
+
+
+def node_was_seen(database_url: str, *, node: str, seconds: float) -> bool:
+    """Return whether the node's agent has reported within the last `seconds`."""
+    try:
+        with psycopg.connect(database_url, application_name="checkpoints up") as conn:
+            row = conn.execute(statement("node/seen_since"), {"name": node, "seconds": seconds}).fetchone()
+    except psycopg.OperationalError:
+        return False
+    return row is not None
