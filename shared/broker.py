@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeAlias, cast
 
-from redis import Redis
+from redis import Redis, RedisError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -66,6 +66,19 @@ def round_trip(client: Redis, commands: Sequence[Command]) -> list[object]:
         return pipeline.execute(raise_on_error=False)
     finally:
         pipeline.reset()
+
+
+def run(client: Redis, *commands: Command) -> list[object]:
+    """Send commands in one packet and return their answers.
+
+    Raises:
+        RedisError: The first error; the commands behind it were carried out all the same.
+    """
+    answers = round_trip(client, commands)
+    for answer in answers:
+        if isinstance(answer, RedisError):
+            raise answer
+    return answers
 
 
 @dataclass(frozen=True, slots=True)

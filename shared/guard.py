@@ -5,31 +5,63 @@ reconnect for ever (celery/celery#7975, #4308), a body that is not three values 
 """
 
 from base64 import b64decode
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal, TypeAlias
+from uuid import uuid4
 
 import msgspec
 from msgspec import Meta, Raw, Struct, field
 
 MESSAGE_BYTES_MAX: Final = 1024 * 1024
-# What a control client reads: answers of workers, which name no task.
-REPLY_QUEUE: Final = ".reply.celery.pidbox"
+# How much of a rejected message is kept: 10,000 of them in Redis must not fill it.
+KEPT_BYTES_MAX: Final = 64 * 1024
 
 Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=255)]
 Text: TypeAlias = str | None
 
 
-class Rejected(Exception):  # noqa: N818 - house style names errors by what happened
+class BadMessage(Exception):  # noqa: N818 - named by what it is, as all of the house's errors
     """A message that no worker may see; the text says why."""
 
 
-class _Headers(Struct):
-    """What Celery's strategy and request read; each of them with a wrong type ends the worker."""
+class Admitted(Struct, frozen=True):
+    """A message that a worker may have.
 
+    Args:
+        payload: The message as kombu wants it.
+        task_id: Its id.
+        eta: Not to be run before; None: at once.
+    """
+
+    payload: dict[str, Any]
+    task_id: str
+    eta: datetime | None
+
+
+class SetAside(Struct, frozen=True):
+    """What is kept of a rejected message, as JSON in Redis.
+
+    Args:
+        queue: Where it was found, without the prefix.
+        reason: Why no worker may see it.
+        at: When.
+        size: Its length in bytes.
+        message: Its first 64 KiB, base64 in JSON.
+    """
+
+    queue: str
+    reason: str
+    at: datetime
+    size: int
+    message: bytes
+
+
+class _Headers(Struct):
+    # All that Celery's strategy and request read: most of them, with another type, end the worker.
     task: Name
     id: Name
     eta: Text = None
-    expires: str | float | None = None
+    expires: Text = None
     retries: Annotated[int, Meta(ge=0)] | None = None
     timelimit: tuple[float | None, float | None] | None = None
     root_id: Text = None
@@ -39,8 +71,10 @@ class _Headers(Struct):
     argsrepr: Text = None
     kwargsrepr: Text = None
     ignore_result: bool | None = None
+    stamped_headers: list[str] | None = None
+    stamps: dict[str, Any] | None = None
+    # A small message that unpacks to a large one.
     compression: None = None
-    stamped_headers: None = None
 
 
 class _DeliveryInfo(Struct):
@@ -56,30 +90,86 @@ class _Properties(Struct):
     reply_to: Text = None
 
 
-class _Envelope(Struct, rename="kebab"):
+class _Message(Struct):
     properties: _Properties
-    content_type: Literal["application/json"] = field(name="content-type")
-    content_encoding: Literal["utf-8", "UTF-8", "us-ascii", "ascii"] | None = field(name="content-encoding", default=None)
 
 
-class _Task(_Envelope):
+class _TaskMessage(_Message):
     headers: _Headers
     body: str
+    content_type: Literal["application/json"] = field(name="content-type")
+    content_encoding: Text = field(name="content-encoding", default=None)
 
 
 _Body: TypeAlias = tuple[list[Raw], dict[str, Raw], dict[str, Raw] | None]
-_decode_body = msgspec.json.Decoder(_Body).decode
+_decode_body: Final = msgspec.json.Decoder(_Body).decode
+# RecursionError: nested too deep. ValueError: bad base64, a number of more than 4,300 digits.
+_UNREADABLE: Final = (msgspec.MsgspecError, ValueError, RecursionError)
 
 
-class Admitted(Struct):
-    """A message that a worker may have.
+def admit_task(item: bytes, queue: str) -> Admitted:
+    """Check a message for a task, whole: afterwards Celery finds nothing in it that could harm a worker.
 
-    Args:
-        payload: The message as kombu wants it.
-        task_id: Its id.
-        eta: Not to be run before, in UTC; None: at once.
+    Raises:
+        BadMessage: It may not reach a worker.
     """
+    payload = _read(item)
+    try:
+        message = msgspec.convert(payload, _TaskMessage)
+        encoded = message.body
+        is_plain = message.properties.body_encoding != "base64"
+        _decode_body(encoded.encode() if is_plain else b64decode(encoded, validate=True))
+        eta = _read_eta(message.headers.eta)
+    except _UNREADABLE as error:
+        raise BadMessage(str(error)) from error
+    # Two messages with one tag would acknowledge each other; a wrong routing key would send the message
+    # elsewhere when it is given back. Both are only for our side of the queue, so they are set here.
+    payload["properties"]["delivery_tag"] = str(uuid4())
+    payload["properties"]["delivery_info"] |= {"exchange": "", "routing_key": queue}
+    return Admitted(payload, message.headers.id, eta)
 
-    payload: dict[str, Any]
-    task_id: str
-    eta: datetime | None
+
+def read_message(item: bytes) -> dict[str, Any]:
+    """Read a message that names no task, such as a worker's answer to a control command.
+
+    Raises:
+        BadMessage: kombu could not read it.
+    """
+    payload = _read(item)
+    check_delivery(payload)
+    return payload
+
+
+def check_delivery(payload: object) -> None:
+    """Check what kombu reads of every message, also of a broadcast.
+
+    Raises:
+        BadMessage: kombu could not read it.
+    """
+    try:
+        msgspec.convert(payload, _Message)
+    except _UNREADABLE as error:
+        raise BadMessage(str(error)) from error
+
+
+def set_aside(item: bytes, queue: str, reason: str) -> bytes:
+    """Return what is kept of a rejected message."""
+    kept = SetAside(queue, reason[:1000], datetime.now(UTC), len(item), item[:KEPT_BYTES_MAX])
+    return msgspec.json.encode(kept)
+
+
+def _read(item: bytes) -> dict[str, Any]:
+    if len(item) > MESSAGE_BYTES_MAX:
+        raise BadMessage(f"{len(item)} bytes; expected at most {MESSAGE_BYTES_MAX}")
+    try:
+        return msgspec.json.decode(item, type=dict[str, Any])
+    except _UNREADABLE as error:
+        raise BadMessage(str(error)) from error
+
+
+def _read_eta(text: str | None) -> datetime | None:
+    if not text:
+        return None
+    eta = datetime.fromisoformat(text)
+    # Celery takes an eta without a zone for UTC.
+    return eta if eta.tzinfo else eta.replace(tzinfo=UTC)

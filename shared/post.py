@@ -18,8 +18,6 @@ from shared.broker import Command, Keys, round_trip
 from shared.held import LOOK_AHEAD, Held, hold_commands
 
 Kwargs: TypeAlias = bytes | msgspec.Struct | Mapping[str, object]
-MILLISECOND: Final = timedelta(milliseconds=1)
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 _encode = msgspec.json.Encoder().encode
 
@@ -107,7 +105,7 @@ class Post:
         )
         key = self._keys.queue(queue)
         if eta and self._holds and countdown > LOOK_AHEAD:
-            self._held[task_id] = Held(task_id, (eta - EPOCH) // MILLISECOND, key, message)
+            self._held[task_id] = Held(task_id, eta, key, message)
         else:
             self._pushes.append(("LPUSH", key, message))
 
