@@ -20,7 +20,7 @@ Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=255)]
 Text: TypeAlias = str | None
 
 
-class BadMessage(Exception):  # noqa: N818 - named by what it is, as all of the house's errors
+class BadMessage(Exception):
     """A message that no worker may see; the text says why."""
 
 

@@ -39,67 +39,91 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
 
     database_url: SecretStr = Field(
-        SecretStr("postgresql://localhost/checkpoints"), description="Postgres, as a libpq URL."
+        default=SecretStr("postgresql://localhost/checkpoints"), description="Postgres, as a libpq URL."
     )
     broker_url: SecretStr = Field(
-        SecretStr("redis://localhost:6379/0"), description="Redis: queues, tokens, held countdowns."
+        default=SecretStr("redis://localhost:6379/0"), description="Redis: queues, tokens, held countdowns."
     )
     node: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")] = Field(
         default_factory=default_node, description="Name of this machine, as workloads name it."
     )
-    engines: str = Field("simulate", description="Engines that this node offers, separated by commas.")
+    engines: str = Field(
+        default="simulate", description="Engines that this node offers, separated by commas."
+    )
     lock_folder: Path = Field(
         default_factory=lambda: Path(tempfile.gettempdir()) / f"checkpoint-locks-{os.getuid()}",
         description="Folder of the node's lock files; all workers of a node share it.",
     )
-    key_prefix: str = Field("", description="Before every Redis key and queue name.")
+    key_prefix: str = Field(default="", description="Before every Redis key and queue name.")
     transport: Literal["deferred", "stock"] = Field(
-        "deferred", description="`deferred` holds countdowns in Redis; `stock` lets Celery's workers hold them."
+        default="deferred",
+        description="`deferred` holds countdowns in Redis; `stock` lets Celery's workers hold them.",
     )
 
-    delay_task_ms: Delay = Field(30_000, description="Delay of WAIT_FOR_TASK.")
-    delay_batch_ms: Delay = Field(30_000, description="Delay of WAIT_FOR_BATCH.")
-    delay_duration_ms: Delay = Field(0, description="Delay of WAIT_FOR_DURATION.")
-    delay_manual_ms: Delay = Field(0, description="Delay of MANUAL.")
-    delay_retry_ms: Delay = Field(0, description="Delay of RETRYING_AFTER_FAILURE.")
-    delay_min_ms: Delay = Field(0, description="No delay is shorter; a shorter one is raised to it.")
-    delay_max_ms: Delay = Field(DELAY_LIMIT_MS, description="No delay is longer; a longer one is cut to it.")
-    delay_policy: Literal["fixed"] = Field("fixed", description="How a delay is found where a call names none.")
-    key_delays: dict[str, Delay] = Field(default_factory=dict, description="JSON: key of a wait to its delay.")
+    delay_task_ms: Delay = Field(default=30_000, description="Delay of WAIT_FOR_TASK.")
+    delay_batch_ms: Delay = Field(default=30_000, description="Delay of WAIT_FOR_BATCH.")
+    delay_duration_ms: Delay = Field(default=0, description="Delay of WAIT_FOR_DURATION.")
+    delay_manual_ms: Delay = Field(default=0, description="Delay of MANUAL.")
+    delay_retry_ms: Delay = Field(default=0, description="Delay of RETRYING_AFTER_FAILURE.")
+    delay_min_ms: Delay = Field(default=0, description="No delay is shorter; a shorter one is raised to it.")
+    delay_max_ms: Delay = Field(
+        default=DELAY_LIMIT_MS, description="No delay is longer; a longer one is cut to it."
+    )
+    delay_policy: Literal["fixed"] = Field(
+        default="fixed", description="How a delay is found where a call names none."
+    )
+    key_delays: dict[str, Delay] = Field(
+        default_factory=dict, description="JSON: key of a wait to its delay."
+    )
     duration_threshold_ms: Milliseconds = Field(
-        30_000, description="A time wait that ends sooner gets no checkpoint."
+        default=30_000, description="A time wait that ends sooner gets no checkpoint."
     )
     retry_threshold_ms: Milliseconds = Field(
-        30_000, description="A wait for the next try that ends sooner gets no checkpoint."
+        default=30_000, description="A wait for the next try that ends sooner gets no checkpoint."
     )
     open_waits_per_key: Annotated[int, Field(ge=0)] = Field(
-        0, description="More open waits of one key are refused; 0 is no limit."
+        default=0, description="More open waits of one key are refused; 0 is no limit."
     )
     countdown_horizon_ms: Period = Field(
-        60_000, description="A take that is due later is only a row; the sweeper sends it when it is near."
+        default=60_000,
+        description="A take that is due later is only a row; the sweeper sends it when it is near.",
     )
-    take_grace_ms: Period = Field(5_000, description="How late a take may be before the sweeper sends it again.")
-    sweep_period_ms: Period = Field(1_000, description="The sweeper sleeps no longer than this.")
-    resend_first_ms: Period = Field(10_000, description="First gap before anything is sent again; it doubles.")
-    resend_max_ms: Period = Field(600_000, description="The gap grows no further.")
-    retry_base_ms: Period = Field(3_000, description="Back-off of a failed try: first step; factor 3.")
-    retry_max_ms: Period = Field(10_800_000, description="Back-off: longest step.")
-    retry_total_ms: Period = Field(172_800_000, description="Back-off: steps in all; then the checkpoint failed.")
-    lease_ms: Period = Field(30_000, description="Lease of a restore.")
-    continuation_lease_ms: Period = Field(60_000, description="Lease of a claimed continuation.")
-    handshake_ms: Period = Field(20_000, description="Time to answer `run.prepare`.")
-    node_silent_ms: Period = Field(30_000, description="A node that was not seen for longer is silent.")
-    agent_period_ms: Period = Field(5_000, description="How often the node's agent looks.")
-    engine_timeout_ms: Period = Field(600_000, description="Limit of each engine command.")
-    token_ttl_ms: Period = Field(3_600_000, description="A revocation token lives this long.")
-    keep_finished_ms: Period = Field(604_800_000, description="Finished waits are kept this long.")
+    take_grace_ms: Period = Field(
+        default=5_000, description="How late a take may be before the sweeper sends it again."
+    )
+    sweep_period_ms: Period = Field(default=1_000, description="The sweeper sleeps no longer than this.")
+    resend_first_ms: Period = Field(
+        default=10_000, description="First gap before anything is sent again; it doubles."
+    )
+    resend_max_ms: Period = Field(default=600_000, description="The gap grows no further.")
+    retry_base_ms: Period = Field(
+        default=3_000, description="Back-off of a failed try: first step; factor 3."
+    )
+    retry_max_ms: Period = Field(default=10_800_000, description="Back-off: longest step.")
+    retry_total_ms: Period = Field(
+        default=172_800_000, description="Back-off: steps in all; then the checkpoint failed."
+    )
+    lease_ms: Period = Field(default=30_000, description="Lease of a restore.")
+    continuation_lease_ms: Period = Field(default=60_000, description="Lease of a claimed continuation.")
+    handshake_ms: Period = Field(default=20_000, description="Time to answer `run.prepare`.")
+    node_silent_ms: Period = Field(
+        default=30_000, description="A node that was not seen for longer is silent."
+    )
+    agent_period_ms: Period = Field(default=5_000, description="How often the node's agent looks.")
+    engine_timeout_ms: Period = Field(default=600_000, description="Limit of each engine command.")
+    token_ttl_ms: Period = Field(default=3_600_000, description="A revocation token lives this long.")
+    keep_finished_ms: Period = Field(default=604_800_000, description="Finished waits are kept this long.")
     keep_unclaimed_completion_ms: Period = Field(
-        604_800_000, description="A completion whose wait never came is kept this long."
+        default=604_800_000, description="A completion whose wait never came is kept this long."
     )
-    batch_seal_ms: Period = Field(1_800_000, description="A batch unsealed for longer is completed `timed_out`.")
-    keep_rejections: Annotated[int, Field(ge=1)] = Field(10_000, description="Refused messages kept, in rows.")
+    batch_seal_ms: Period = Field(
+        default=1_800_000, description="A batch unsealed for longer is completed `timed_out`."
+    )
+    keep_rejections: Annotated[int, Field(ge=1)] = Field(
+        default=10_000, description="Refused messages kept, in rows."
+    )
     take_concurrency: Annotated[int, Field(ge=1, le=256)] = Field(
-        8, description="Takes and restores at once in one checkpoint worker."
+        default=8, description="Takes and restores at once in one checkpoint worker."
     )
     simulate_command: list[str] = Field(
         default_factory=list,

@@ -14,7 +14,7 @@ class WaitReason(StrEnum):
 
 
 class CancelReason(StrEnum):
-    """Why a wait, or only its checkpoint, was called off. The last two are ours, never an upstream's."""
+    """Why an upstream calls off a wait, or only its checkpoint."""
 
     RUN_CANCELLED = "RUN_CANCELLED"
     RUN_CRASHED = "RUN_CRASHED"
@@ -23,6 +23,11 @@ class CancelReason(StrEnum):
     ATTEMPT_OVER = "ATTEMPT_OVER"
     WORKLOAD_DISCONNECTED = "WORKLOAD_DISCONNECTED"
     MANUAL = "MANUAL"
+
+
+class OwnReason(StrEnum):
+    """Why we revoke a checkpoint ourselves; no upstream may send these."""
+
     DEPENDENCY_RESUMED = "DEPENDENCY_RESUMED"
     SUPERSEDED = "SUPERSEDED"
 

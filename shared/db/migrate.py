@@ -1,4 +1,4 @@
-"""Forward-only, numbered migrations: each in its own transaction, its checksum recorded, one migrator at a time."""
+"""Forward-only, numbered migrations: each in its own transaction, its checksum recorded; one migrator at once."""
 
 import hashlib
 from dataclasses import dataclass
@@ -11,7 +11,6 @@ from psycopg import Connection
 
 from shared.db.statements import statement
 from shared.errors import SchemaMismatch
-
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +77,8 @@ def pending(conn: Connection[Any]) -> list[Migration]:
             continue  # a later release migrated first: its workers and ours run on the new schema
         if known.checksum != checksum:
             raise SchemaMismatch(
-                f"migration {name} was applied with another text than {known.name} has now; expected the same. "
-                "Restore the released file, and put the change into a new migration.",
+                f"migration {name} was applied with another text than {known.name} has now; expected the "
+                "same. Restore the released file, and put the change into a new migration.",
                 number=number,
             )
     return [migration for migration in migrations() if migration.number not in applied]
@@ -94,8 +93,8 @@ def require_schema(conn: Connection[Any]) -> None:
     missing = pending(conn)
     if missing:
         raise SchemaMismatch(
-            f"the database lacks {len(missing)} migrations up to {missing[-1].name}; expected all that this release "
-            "ships. Run `checkpoints migrate` before starting workers.",
+            f"the database lacks {len(missing)} migrations up to {missing[-1].name}; expected all that this "
+            "release ships. Run `checkpoints migrate` before starting workers.",
             missing=[migration.name for migration in missing],
         )
 

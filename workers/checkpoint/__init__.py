@@ -1,0 +1,1 @@
+"""The worker that takes and restores checkpoints, and drains the queue `deferrals`."""

@@ -1,0 +1,1 @@
+"""The worker that resumes waits and sends their continuations."""

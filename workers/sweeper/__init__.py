@@ -1,0 +1,1 @@
+"""The loop that finds what is left or late."""

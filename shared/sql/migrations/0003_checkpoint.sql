@@ -58,8 +58,8 @@ CREATE TABLE checkpoint (
 ) WITH (fillfactor = 80);
 
 CREATE INDEX checkpoint_look_at ON checkpoint (look_at) WHERE look_at IS NOT NULL;
--- For the node's agent: whatever may still stand or be held on a node.
-CREATE INDEX checkpoint_of_node ON checkpoint (node, run_id);
+-- For the node's agent, which asks what a process that stands still belongs to.
+CREATE INDEX checkpoint_of_workload ON checkpoint (workload);
 
 -- The net under the WHERE of each statement: about 10 us a move.
 CREATE FUNCTION refuse_illegal_move() RETURNS trigger LANGUAGE plpgsql AS $$

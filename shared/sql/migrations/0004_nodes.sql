@@ -27,3 +27,9 @@ CREATE TABLE rejection (
     facts jsonb NOT NULL DEFAULT '{}',
     raw bytea NOT NULL                         -- the first 64 KiB as they came
 );
+
+-- When to look again at what began at a moment: the gap is the age, so it doubles; a tenth of jitter.
+CREATE FUNCTION next_look(since timestamptz, s jsonb) RETURNS timestamptz LANGUAGE sql VOLATILE
+RETURN clock() + (1 + random() / 10) * greatest(
+    milliseconds((s ->> 'resend_first_ms')::bigint),
+    least(milliseconds((s ->> 'resend_max_ms')::bigint), clock() - since));

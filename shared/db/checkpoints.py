@@ -1,0 +1,162 @@
+"""The rows of `checkpoint`: claimed, offered, put back, closed, freed, restored. Every write carries its epoch."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Literal
+
+from psycopg import Connection
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+from shared.db.statements import statement
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A checkpoint that this worker may take as long as it holds the node lock."""
+
+    id: int
+    dependency_id: str
+    run_id: str
+    wait_number: int
+    workload: dict[str, Any]
+    epoch: int
+    tries: int
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What a take found that could not claim; `id` and `status` are None where no checkpoint row exists."""
+
+    dependency_id: str
+    run_id: str
+    wait_number: int
+    workload: dict[str, Any]
+    is_over: bool
+    rest: timedelta | None
+    id: int | None
+    status: str | None
+    epoch: int | None
+    is_freed: bool
+    is_discarded: bool
+    location: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewestWait:
+    """What Postgres says of the newest wait of a workload."""
+
+    is_frozen: bool
+    is_let_go: bool | None
+
+
+Closed = Literal["refused", "revoked", "failed"]
+
+
+def claim(conn: Connection[Any], dependency_id: str, *, grace: timedelta) -> Claim | None:
+    """Claim a due checkpoint for a try; None: not due, over, or nothing to take (see `state`)."""
+    with conn.cursor(row_factory=class_row(Claim)) as cur:
+        return cur.execute(statement("checkpoint/claim"), {"id": dependency_id, "grace": grace}).fetchone()
+
+
+def state(conn: Connection[Any], dependency_id: str) -> State | None:
+    """Read what a take could not claim; None: no such wait."""
+    with conn.cursor(row_factory=class_row(State)) as cur:
+        return cur.execute(statement("checkpoint/state"), {"id": dependency_id}).fetchone()
+
+
+def offer(
+    conn: Connection[Any],
+    claim: Claim,
+    *,
+    location: str,
+    digest: str | None,
+    image_bytes: int,
+    phases: dict[str, int],
+    grace: timedelta,
+) -> bool:
+    """Hand an image to Postgres. False: the wait ended, or the claim is another's; the caller rolls back."""
+    return (
+        conn.execute(
+            statement("checkpoint/offer"),
+            {
+                "id": claim.id,
+                "dependency_id": claim.dependency_id,
+                "epoch": claim.epoch,
+                "location": location,
+                "digest": digest,
+                "image_bytes": image_bytes,
+                "phases": Jsonb(phases),
+                "grace": grace,
+            },
+        ).rowcount
+        == 1
+    )
+
+
+def is_accepted(conn: Connection[Any], checkpoint_id: int, *, location: str) -> bool:
+    """Read what became of an offer whose answer was lost; the location names its epoch."""
+    return (
+        conn.execute(
+            statement("checkpoint/is_accepted"), {"id": checkpoint_id, "location": location}
+        ).fetchone()
+        is not None
+    )
+
+
+def retry(
+    conn: Connection[Any], claim: Claim, *, delay: timedelta, grace: timedelta, error: str | None
+) -> bool:
+    """Put a claim back for another try; an error counts as a failed try. False: the claim was lost."""
+    return (
+        conn.execute(
+            statement("checkpoint/retry"),
+            {
+                "id": claim.id,
+                "epoch": claim.epoch,
+                "delay": delay,
+                "grace": grace,
+                "error": error,
+                "failed": int(error is not None),
+            },
+        ).rowcount
+        == 1
+    )
+
+
+def close(
+    conn: Connection[Any], checkpoint_id: int, *, epoch: int, status: Closed, error: str | None = None
+) -> bool:
+    """End a checkpoint that will not be taken. False: the claim was lost, or (revoked) the wait is not over."""
+    return (
+        conn.execute(
+            statement("checkpoint/close"),
+            {"id": checkpoint_id, "epoch": epoch, "status": status, "error": error},
+        ).rowcount
+        == 1
+    )
+
+
+def freed(conn: Connection[Any], checkpoint_id: int) -> bool:
+    """Write down that the frozen process is gone. False: somebody did before."""
+    return conn.execute(statement("checkpoint/freed"), {"id": checkpoint_id}).rowcount == 1
+
+
+def discard(conn: Connection[Any], checkpoint_id: int) -> bool:
+    """Write down that what a discarded checkpoint stored is gone. False: somebody did before."""
+    return conn.execute(statement("checkpoint/discard"), {"id": checkpoint_id}).rowcount == 1
+
+
+def newest_wait(conn: Connection[Any], *, run_id: str, workload: dict[str, Any]) -> NewestWait | None:
+    """Read the newest wait of a workload; None: it has none."""
+    with conn.cursor(row_factory=class_row(NewestWait)) as cur:
+        return cur.execute(
+            statement("checkpoint/newest_wait"), {"run_id": run_id, "workload": Jsonb(workload)}
+        ).fetchone()
+
+
+def of_workloads(conn: Connection[Any], workloads: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
+    """Return the run and the workload of each process that was ever frozen among these."""
+    return conn.execute(
+        statement("checkpoint/of_workloads"), {"workloads": [Jsonb(one) for one in workloads]}
+    ).fetchall()

@@ -1,0 +1,16 @@
+"""Which errors of Postgres lie in the moment: nothing is wrong with the data, the same will work later."""
+
+import psycopg
+
+# Connection, transaction rollback, resources, operator intervention, lock or object state, system error.
+_CLASSES = frozenset({"08", "40", "53", "55", "57", "58"})
+_READ_ONLY = "25006"  # a failover: the old primary is a replica now
+
+
+def is_of_the_moment(error: BaseException) -> bool:
+    """Return whether the same statement may succeed later. Source: the design, section 2 (drains)."""
+    if not isinstance(error, psycopg.Error):
+        return False
+    if error.sqlstate is None:
+        return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+    return error.sqlstate[:2] in _CLASSES or error.sqlstate == _READ_ONLY

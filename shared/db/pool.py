@@ -1,0 +1,67 @@
+"""Connections to Postgres: opened at the start, so that a wrong address fails at once."""
+
+from typing import Any
+
+import psycopg
+from psycopg import Connection
+from psycopg.rows import TupleRow
+from psycopg_pool import ConnectionPool
+
+from shared.db.migrate import require_schema
+from shared.settings import Settings
+
+STATEMENT_LIMIT = "30s"  # longer than any statement of ours takes under load; a hung one must not hold locks
+IDLE_LIMIT = "60s"  # no transaction of ours waits for anything but Postgres
+CONNECT_SECONDS = 5
+
+Pool = ConnectionPool[Connection[TupleRow]]
+
+
+def connect(settings: Settings, *, name: str) -> Connection[TupleRow]:
+    """Open one connection, for a thread that keeps it.
+
+    Args:
+        settings: Where Postgres is.
+        name: Who we are, for `pg_stat_activity`.
+
+    Raises:
+        psycopg.OperationalError: Postgres cannot be reached.
+    """
+    return psycopg.connect(settings.database_url.get_secret_value(), **_options(name))
+
+
+def open_pool(settings: Settings, *, name: str, size: int) -> Pool:
+    """Open a pool of at most `size` connections; it is ready when this returns.
+
+    Raises:
+        psycopg_pool.PoolTimeout: Postgres cannot be reached.
+        SchemaMismatch: The database lacks migrations of this release.
+    """
+    pool: Pool = ConnectionPool(
+        settings.database_url.get_secret_value(),
+        kwargs=_options(name),
+        min_size=1,
+        max_size=size,
+        timeout=CONNECT_SECONDS,
+        open=False,
+        name=name,
+    )
+    pool.open(wait=True, timeout=CONNECT_SECONDS)
+    with pool.connection() as conn:
+        require_schema(conn)
+    return pool
+
+
+def _options(name: str) -> dict[str, Any]:
+    return {
+        "autocommit": True,
+        "application_name": f"checkpoints {name}",
+        "connect_timeout": CONNECT_SECONDS,
+        # A server that vanished without a word is noticed after about 15 seconds.
+        "keepalives_idle": 5,
+        "keepalives_interval": 5,
+        "keepalives_count": 2,
+        "tcp_user_timeout": 15_000,
+        "options": f"-c timezone=UTC -c statement_timeout={STATEMENT_LIMIT} "
+        f"-c idle_in_transaction_session_timeout={IDLE_LIMIT}",
+    }

@@ -1,0 +1,65 @@
+"""The rows of `checkpoint` on their way back: claimed under a lease, permitted, given back."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from psycopg import Connection
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+from shared.db.statements import statement
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreClaim:
+    """A checkpoint that this worker may restore until its lease runs out."""
+
+    id: int
+    dependency_id: str
+    run_id: str
+    wait_number: int
+    workload: dict[str, Any]
+    epoch: int
+    location: str
+    digest: str | None
+    image_bytes: int
+    restores: int
+    is_freed: bool
+
+
+def claim_restore(conn: Connection[Any], dependency_id: str, *, lease: timedelta) -> RestoreClaim | None:
+    """Claim an accepted checkpoint of a resumed wait; None: another has it, or there is nothing to restore."""
+    with conn.cursor(row_factory=class_row(RestoreClaim)) as cur:
+        return cur.execute(
+            statement("checkpoint/claim_restore"), {"dependency_id": dependency_id, "lease": lease}
+        ).fetchone()
+
+
+def permit(conn: Connection[Any], claim: RestoreClaim, *, workload: dict[str, Any]) -> bool:
+    """Permit a held process to run. False: not, unless a lost answer says so (`is_permitted`)."""
+    return (
+        conn.execute(
+            statement("checkpoint/permit"),
+            {"id": claim.id, "epoch": claim.epoch, "workload": Jsonb(workload)},
+        ).rowcount
+        == 1
+    )
+
+
+def is_permitted(conn: Connection[Any], claim: RestoreClaim) -> bool:
+    """Read whether an earlier permit of this claim went through."""
+    return (
+        conn.execute(statement("checkpoint/is_permitted"), {"id": claim.id, "epoch": claim.epoch}).fetchone()
+        is not None
+    )
+
+
+def give_back(conn: Connection[Any], claim: RestoreClaim, *, error: str) -> bool:
+    """Give up a try of a restore; another comes. False: the lease was lost, or the run is over."""
+    return (
+        conn.execute(
+            statement("checkpoint/give_back"), {"id": claim.id, "epoch": claim.epoch, "error": error}
+        ).rowcount
+        == 1
+    )

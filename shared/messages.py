@@ -1,0 +1,206 @@
+"""The messages on the queues, version 1; their JSON Schema is made from these types.
+
+The types say all that can be said of one message alone. What depends on rows is judged in SQL; the SQL door checks
+shapes too (migration 0006), and a test holds both doors to one table of bad inputs. Source: the contract, section 1.
+"""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal, TypeAlias
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from shared.vocabulary import CancelReason, EngineName, Mode, OutcomeType, WaitReason
+
+BYTES_MAX = 1_048_576
+DEPTH_MAX = 16
+OUTCOME_BYTES_MAX = 65_536
+INTEGER_MAX = 2**31 - 1
+
+# The end of the text in Python and in JSON Schema alike: Python's $ also stands before a last line break.
+_END = r"$(?![\s\S])"
+# No control characters, and not only white space. 200 characters are at most 800 bytes of UTF-8.
+_ID = rf"^(?=[^\u0000-\u001f\u007f-\u009f]*{_END})(?=[\s\S]*\S)"
+Id: TypeAlias = Annotated[str, Meta(min_length=1, max_length=200, pattern=_ID)]
+Count: TypeAlias = Annotated[int, Meta(ge=1, le=INTEGER_MAX)]
+ReplyTo: TypeAlias = Annotated[str, Meta(pattern=rf"^continuations(\.[a-z0-9_-]{{1,64}})?{_END}")]
+Traceparent: TypeAlias = Annotated[
+    str,
+    Meta(
+        pattern=rf"^(?!ff)[0-9a-f]{{2}}-(?!0{{32}})[0-9a-f]{{32}}-(?!0{{16}})[0-9a-f]{{16}}-[0-9a-f]{{2}}{_END}"
+    ),
+]
+NodeName: TypeAlias = Annotated[str, Meta(pattern=rf"^[a-z0-9][a-z0-9-]{{0,62}}{_END}")]
+Moment: TypeAlias = Annotated[datetime, Meta(tz=True)]
+Version: TypeAlias = Literal[1]
+
+
+class Message(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What every message has."""
+
+    v: Version
+
+
+class Workload(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Where an attempt runs: a process tree, or a container, on a node."""
+
+    engine: EngineName
+    node: NodeName
+    pid: Count | None = None
+    started_at_ticks: Annotated[int, Meta(ge=0, lt=10**18)] | None = None
+    container: Annotated[str, Meta(pattern=rf"^[a-zA-Z0-9][a-zA-Z0-9_.-]{{0,127}}{_END}")] | None = None
+
+    def __post_init__(self) -> None:
+        """Hold the two ways of naming a workload apart."""
+        if (self.pid is None) == (self.container is None):
+            raise ValueError("expected either pid with started_at_ticks, or container")
+        if (self.pid is None) != (self.started_at_ticks is None):
+            raise ValueError("expected started_at_ticks beside pid, and beside pid alone")
+
+
+class Dependency(Struct, frozen=True, forbid_unknown_fields=True):
+    """What an attempt waits for."""
+
+    id: Id
+    items: Annotated[list[Id], Meta(max_length=10_000)] | None = None
+    sealed: bool | None = None
+    resume_at: Moment | None = None
+
+
+class Defer(Message, frozen=True, kw_only=True):
+    """`checkpoint.defer`: a run began to wait."""
+
+    run_id: Id
+    attempt: Count
+    wait_number: Count
+    reason: WaitReason
+    dependency: Dependency
+    workload: Workload
+    delay_ms: Annotated[int, Meta(ge=0, le=172_800_000)] | None = None
+    key: Id | None = None
+    handshake: bool | None = None
+    reply_to: ReplyTo | None = None
+    receipt_to: ReplyTo | None = None
+    traceparent: Traceparent | None = None
+
+
+class CancelCause(Struct, frozen=True, forbid_unknown_fields=True):
+    """Why something is called off."""
+
+    type: CancelReason
+    detail: Annotated[str, Meta(max_length=1000)] | None = None
+
+
+class Cancel(Message, frozen=True, kw_only=True):
+    """`checkpoint.cancel`: call off what is deferred or being taken for a run, or its waits."""
+
+    run_id: Id
+    reason: CancelCause
+    attempt: Count | None = None
+    wait_number: Count | None = None
+    receipt_to: ReplyTo | None = None
+
+
+class Complete(Message, frozen=True, kw_only=True):
+    """`dependency.complete`: what a run waited for is over."""
+
+    dependency_id: Id
+    outcome_type: OutcomeType
+    item_id: Id | None = None
+    outcome: Any = None
+    items_added: list[Id] | None = None
+    sealed: bool | None = None
+    receipt_to: ReplyTo | None = None
+
+
+class Resume(Message, frozen=True, kw_only=True):
+    """`dependency.resume`: a hint that a row may be complete; it carries an id and nothing else."""
+
+    dependency_id: Id
+
+
+class Done(Message, frozen=True, kw_only=True):
+    """`continuation.done`: the run has its continuation."""
+
+    continuation_id: Id
+    receipt_to: ReplyTo | None = None
+
+
+class Take(Message, frozen=True, kw_only=True):
+    """`checkpoint.take`: the delay is over; take the checkpoint unless it was revoked.
+
+    `first` is true only in the message of the countdown itself: a token may end it before Postgres is asked.
+    """
+
+    dependency_id: Id
+    run_id: Id
+    wait_number: Count
+    first: bool = False
+    traceparent: Traceparent | None = None
+
+
+class Restore(Message, frozen=True, kw_only=True):
+    """`checkpoint.restore`: bring a frozen run back on this node."""
+
+    dependency_id: Id
+    run_id: Id
+    wait_number: Count
+    traceparent: Traceparent | None = None
+
+
+class Outcome(Struct, frozen=True):
+    """How what was waited for ended, and with what."""
+
+    type: str
+    value: Any
+
+
+class StoredCheckpoint(Struct, frozen=True):
+    """Which image a restored run came from."""
+
+    id: int
+    location: str
+    digest: str | None
+    bytes: int | None
+
+
+class Continue(Message, frozen=True, kw_only=True):
+    """`run.continue`: go on, live or restored. `outcomes` is null where it is left out for its size."""
+
+    continuation_id: str
+    run_id: str
+    attempt: int
+    wait_number: int
+    dependency_id: str
+    reason: str
+    mode: Mode
+    workload: Any
+    outcomes: dict[str, Outcome] | None
+    outcomes_left_out: bool | UnsetType = UNSET
+    resumed_at: datetime
+    checkpoint: StoredCheckpoint | None = None
+    traceparent: str | None = None
+
+
+class Refused(Message, frozen=True, kw_only=True):
+    """`run.refused`: a message of yours was refused: which, why, what to do."""
+
+    message: str | None
+    id: str | None
+    run_id: str | None
+    dependency_id: str | None
+    code: str
+    problem: str
+    facts: dict[str, Any]
+
+
+class Taken(Message, frozen=True, kw_only=True):
+    """`message.taken`: the message with this Celery id is in Postgres."""
+
+    message: str
+    id: str
+
+
+def canonical(workload: Workload) -> dict[str, Any]:
+    """Return a workload as Postgres holds it: without what is not there."""
+    return msgspec.to_builtins(workload)

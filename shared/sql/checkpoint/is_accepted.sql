@@ -1,0 +1,6 @@
+-- An offer whose answer was lost is read, never guessed: an accepted image of my epoch, whatever came later.
+SELECT c.id
+  FROM checkpoint c
+  JOIN dependency d ON d.checkpoint_id = c.id
+ WHERE c.id = %(id)s
+   AND c.location = %(location)s

@@ -1,0 +1,12 @@
+-- What the resumed waits among these call for: a statement after the update that resumed them, so that a
+-- checkpoint that was accepted just before is seen. Index: dependency_pkey.
+SELECT d.id, d.run_id, d.attempt, d.wait_number, d.reason, d.workload, d.reply_to, d.traceparent, d.resume_at,
+       d.outcome, d.outcome_type, d.resumed_at, d.checkpoint_id,
+       c.status AS checkpoint_status, c.node AS checkpoint_node, c.restored_workload,
+       c.location, c.digest, c.image_bytes, c.epoch
+  FROM dependency d
+  LEFT JOIN checkpoint c ON c.id = d.checkpoint_id
+ WHERE d.id = ANY (%(ids)s)
+   AND d.resumed_at IS NOT NULL
+   AND d.done_at IS NULL
+   AND d.cancelled_at IS NULL
