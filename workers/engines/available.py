@@ -1,0 +1,38 @@
+"""Which engines this node offers."""
+
+from shared.errors import EngineUnsupported, Misconfigured
+from shared.settings import Settings
+from shared.vocabulary import EngineName
+from workers.engines.engine import Engine
+from workers.engines.simulate import Simulate
+
+
+def offered_engines(settings: Settings) -> tuple[EngineName, ...]:
+    """Return the engines that the settings name, each once, in their order.
+
+    Raises:
+        Misconfigured: A name is no engine's.
+    """
+    names = dict.fromkeys(word for word in map(str.strip, settings.engines.split(",")) if word)
+    unknown = sorted(set(names) - set(EngineName))
+    if unknown:
+        raise Misconfigured(
+            f"CHECKPOINT_ENGINES names {', '.join(unknown)}; expected some of {', '.join(EngineName)}.",
+            unknown=unknown,
+        )
+    return tuple(EngineName(name) for name in names)
+
+
+def engine_for(name: EngineName, settings: Settings) -> Engine:
+    """Return the engine, ready for use.
+
+    Raises:
+        EngineUnsupported: This node does not offer it, or it is not built yet.
+    """
+    if name in offered_engines(settings) and name is EngineName.SIMULATE:
+        return Simulate(settings.simulate_command, seconds=settings.engine_timeout_ms / 1000)
+    raise EngineUnsupported(
+        f"this node has no engine {name}; it offers {settings.engines or 'none'}. "
+        "Name its engines in CHECKPOINT_ENGINES, or send the workload's own node.",
+        engine=str(name),
+    )

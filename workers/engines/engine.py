@@ -1,0 +1,137 @@
+"""What every engine does: freeze, store, thaw, kill, restore, permit and discard a workload.
+
+Whoever calls an engine for a run holds the run's node lock. Every call may come twice: freezing what is
+frozen, thawing what runs and killing what is gone are no errors.
+"""
+
+from dataclasses import dataclass
+from threading import Event
+from typing import Annotated, Any, Protocol, Self
+
+import msgspec
+
+from shared.errors import BadRequest
+from shared.vocabulary import EngineName
+from workers.node.lock import NodeLock
+
+
+class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The process tree or container in which an attempt runs. Source: the contract, `checkpoint.defer`."""
+
+    engine: EngineName
+    node: Annotated[str, msgspec.Meta(pattern=r"\A[a-z0-9][a-z0-9-]{0,62}\Z")]
+    pid: Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)] | None = None
+    # Field 22 of the process's stat: tells it from a later one with the same pid.
+    started_at_ticks: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] | None = None
+    container: Annotated[str, msgspec.Meta(pattern=r"\A[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}\Z")] | None = None
+
+    def __post_init__(self) -> None:
+        is_process = self.pid is not None and self.started_at_ticks is not None
+        is_container = self.container is not None
+        if is_process == is_container or (self.pid is None) != (self.started_at_ticks is None):
+            raise ValueError("expected pid with started_at_ticks, or container, never both")
+
+    @classmethod
+    def from_json(cls, value: object) -> Self:
+        """Read the contract's JSON object.
+
+        Raises:
+            BadRequest: A field is missing, unknown or out of its range.
+        """
+        try:
+            return msgspec.convert(value, cls)
+        except msgspec.ValidationError as error:
+            raise BadRequest(f"the workload is malformed: {error}", workload=value) from error
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the contract's JSON object."""
+        return msgspec.to_builtins(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """What a store left: where it is, what it must hash to (None: not hashed), how large it is."""
+
+    location: str
+    digest: str | None
+    image_bytes: int
+
+
+class Engine(Protocol):
+    """Freezes and restores the workloads of one kind on this node.
+
+    `lock` is inherited by every command that an engine runs. `stop` is set once the checkpoint was revoked:
+    the command is ended and `EngineRevoked` raised. After any error a workload may stand, wholly or in part:
+    whoever called settles it, by what Postgres says. `name` is `<checkpoint id>-<epoch>`, never an
+    upstream's word.
+
+    Errors of all methods:
+        RunGone: The workload has ended, is not marked as one, or its pid belongs to another process now.
+        EngineUnavailable: Another try may mend it.
+        EngineUnsupported: No retry can mend it.
+    """
+
+    def probe(self) -> None:
+        """Return if this node can do what the engine needs.
+
+        Raises:
+            EngineUnsupported: It cannot; the message says what is missing.
+        """
+        ...
+
+    def freeze(self, workload: Workload, *, lock: NodeLock, stop: Event) -> None:
+        """Make the whole workload stand still; once this returns, nothing of it runs until a thaw.
+
+        Raises:
+            RunGone: There is no such workload; nothing was touched.
+            EngineRevoked: `stop` was set meanwhile.
+        """
+        ...
+
+    def store(self, workload: Workload, *, name: str, lock: NodeLock, stop: Event) -> Image:
+        """Dump the frozen workload and store the image under `name`; the workload stands before and after.
+
+        Raises:
+            RunGone: There is no such workload.
+            EngineUnavailable: The store failed, or the workload did not stand from its start to its end.
+            EngineRevoked: `stop` was set meanwhile.
+        """
+        ...
+
+    def thaw(self, workload: Workload) -> None:
+        """Let the workload run again where it stands; one that is gone is ignored."""
+        ...
+
+    def kill(self, workload: Workload) -> None:
+        """End a workload whose checkpoint was accepted; one that is gone is ignored."""
+        ...
+
+    def restore(self, image: Image, *, name: str, workload: Workload, lock: NodeLock, stop: Event) -> Workload:
+        """Bring the image back as a workload that is held: it does not run until it is permitted.
+
+        Repeated under the same name, it returns the same workload, also when that was permitted already.
+
+        Args:
+            image: What the accepted checkpoint's store returned.
+            name: Of the restore's own epoch, so that a late kill of an older one never meets it.
+            workload: What was frozen.
+            lock: The run's lock on this node.
+            stop: The run is over meanwhile.
+
+        Raises:
+            RunGone: Nothing is left that could be restored.
+            EngineRevoked: `stop` was set meanwhile.
+        """
+        ...
+
+    def permit(self, workload: Workload) -> None:
+        """Let a held workload run; one that runs already or is gone is ignored."""
+        ...
+
+    def discard(self, location: str) -> None:
+        """Remove the image at a location; one that is gone is ignored."""
+        ...
+
+    def is_standing(self, workload: Workload) -> bool:
+        """Whether the workload is frozen or held now; false for one that runs or is gone."""
+        ...

@@ -1,0 +1,161 @@
+"""A workload's processes as /proc shows them: who they are, whether they stand, and a signal for one of them.
+
+A process is named by its pid and its start time, so that a pid that is used again is never touched.
+"""
+
+import signal
+import time
+from collections import defaultdict, deque
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared.errors import EngineUnsupported
+from workers.engines.pidfd import open_pidfd, send_signal
+
+PROC = Path("/proc")
+MARK = b"CHECKPOINT_WORKLOAD=1"
+STOPPED = "T"
+# Ended; only its parent has not asked how. Nothing of it runs or could.
+ENDED = frozenset({"Z", "X", "x"})
+# The kernel shows an empty environment for a moment while a program is being started.
+ENVIRONMENT_READS_MAX = 100
+ENVIRONMENT_PAUSE_SECONDS = 0.001
+
+# Fields of /proc/<pid>/stat, counted from the one behind the name (field 3, the state).
+STATE_FIELD, PARENT_FIELD, START_FIELD = 0, 1, 19
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One process, told from any other that has or had its pid."""
+
+    pid: int
+    started_at_ticks: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """What a stat file says of a process or a thread."""
+
+    state: str
+    parent: int
+    started_at_ticks: int
+
+
+def read_stat(folder: Path) -> Stat | None:
+    """Read the stat of a process' or a thread's folder; None when it has ended."""
+    try:
+        text = (folder / "stat").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # The name stands in parentheses and may itself hold spaces and parentheses: only the last one ends it.
+    fields = text.rpartition(b")")[2].split()
+    return Stat(fields[STATE_FIELD].decode(), int(fields[PARENT_FIELD]), int(fields[START_FIELD]))
+
+
+def is_alive(process: Process) -> bool:
+    """Whether the process exists and any thread of it has not ended."""
+    return any(state not in ENDED for state in thread_states(process))
+
+
+def is_stopped(process: Process) -> bool:
+    """Whether nothing of the process runs: every thread that has not ended is stopped."""
+    states = [state for state in thread_states(process) if state not in ENDED]
+    return bool(states) and all(state == STOPPED for state in states)
+
+
+def thread_states(process: Process) -> list[str]:
+    """Return the state of each thread; none when the process is gone or its pid belongs to another now."""
+    folder = PROC / str(process.pid)
+    try:
+        threads = list((folder / "task").iterdir())
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    states = [stat.state for stat in map(read_stat, threads) if stat is not None]
+    # Read last: had the pid changed hands while the threads were read, it would show here.
+    return states if _is_same(process) else []
+
+
+def is_marked(process: Process) -> bool:
+    """Whether the process was started as a workload.
+
+    Raises:
+        EngineUnsupported: Its environment may not be read: it belongs to another user.
+    """
+    for _ in range(ENVIRONMENT_READS_MAX):
+        try:
+            environment = (PROC / str(process.pid) / "environ").read_bytes()
+        except (FileNotFoundError, ProcessLookupError):
+            return False
+        except PermissionError as error:
+            raise _foreign(process) from error
+        if environment or not is_alive(process):
+            return MARK in environment.split(b"\0") and _is_same(process)
+        time.sleep(ENVIRONMENT_PAUSE_SECONDS)
+    return False
+
+
+def family(root: Process) -> list[Process]:
+    """Return the process and all of its descendants that live, parents before children.
+
+    One look at a moving target: what is forked meanwhile may be missing. Once all that is known is
+    stopped, another look finds the rest.
+    """
+    stats = {int(folder.name): stat for folder in _folders() if (stat := read_stat(folder))}
+    if root.pid not in stats or stats[root.pid].started_at_ticks != root.started_at_ticks:
+        return []
+    children: defaultdict[int, list[int]] = defaultdict(list)
+    for pid, stat in stats.items():
+        children[stat.parent].append(pid)
+    # Each pid once: a pid that was used again while we looked could close a circle.
+    found = {root.pid: None}
+    queue = deque(found)
+    while queue:
+        fresh = [pid for pid in children[queue.popleft()] if pid not in found]
+        found.update(dict.fromkeys(fresh))
+        queue.extend(fresh)
+    processes = [Process(pid, stats[pid].started_at_ticks) for pid in found]
+    # A main thread that has ended is shown as Z while other threads of it may still run.
+    return [it for it in processes if stats[it.pid].state not in ENDED or is_alive(it)]
+
+
+def ancestors(pid: int) -> Iterator[int]:
+    """Yield the pid, its parent's and so on."""
+    while pid:
+        yield pid
+        stat = read_stat(PROC / str(pid))
+        pid = stat.parent if stat else 0
+
+
+def signal_process(process: Process, number: signal.Signals) -> None:
+    """Signal exactly this process; nothing happens when it is gone.
+
+    Raises:
+        EngineUnsupported: It belongs to another user.
+    """
+    # Opened first, compared then: from the comparison on, the descriptor means this process alone.
+    with suppress(ProcessLookupError), open_pidfd(process.pid) as fd:
+        if not _is_same(process):
+            return
+        try:
+            send_signal(process.pid, fd, number)
+        except PermissionError as error:
+            raise _foreign(process) from error
+
+
+def _folders() -> Iterator[Path]:
+    return (folder for folder in PROC.iterdir() if folder.name.isdecimal())
+
+
+def _is_same(process: Process) -> bool:
+    stat = read_stat(PROC / str(process.pid))
+    return stat is not None and stat.started_at_ticks == process.started_at_ticks
+
+
+def _foreign(process: Process) -> EngineUnsupported:
+    return EngineUnsupported(
+        f"process {process.pid} belongs to another user; run the checkpoint worker as the same one.",
+        pid=process.pid,
+    )
