@@ -15,6 +15,7 @@ import structlog
 
 from shared.errors import EngineRevoked, EngineUnavailable, EngineUnsupported
 from shared.settings import PREFIX
+from workers.engines import processes
 from workers.engines.pidfd import open_pidfd
 from workers.node.lock import NodeLock
 
@@ -208,15 +209,16 @@ class _Command:
             os.killpg(self.process.pid, number)
 
     def _wait_group(self, seconds: float) -> bool:
-        """Wait until the killed rest of the group is gone; false when it is not."""
+        """Wait until the killed rest of the group has ended; false when it has not."""
         limit = time.monotonic() + seconds
         while time.monotonic() < limit:
             try:
                 os.killpg(self.process.pid, 0)
-            except ProcessLookupError:
+            except (ProcessLookupError, PermissionError):
+                # None is left; or the id was given to somebody else's processes already.
                 return True
-            except PermissionError:
-                # The group's id was given to somebody else's processes already.
+            # Orphans that have ended stay members until init asks for them, which may take it a while.
+            if not processes.group_lives(self.process.pid):
                 return True
             time.sleep(GROUP_LOOK_SECONDS)
         return False

@@ -24,7 +24,7 @@ ENVIRONMENT_READS_MAX = 100
 ENVIRONMENT_PAUSE_SECONDS = 0.001
 
 # Fields of /proc/<pid>/stat, counted from the one behind the name (field 3, the state).
-STATE_FIELD, PARENT_FIELD, START_FIELD = 0, 1, 19
+STATE_FIELD, PARENT_FIELD, GROUP_FIELD, START_FIELD = 0, 1, 2, 19
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,7 @@ class Stat:
 
     state: str
     parent: int
+    group: int
     started_at_ticks: int
 
 
@@ -52,7 +53,12 @@ def read_stat(folder: Path) -> Stat | None:
         return None
     # The name stands in parentheses and may itself hold spaces and parentheses: only the last one ends it.
     fields = text.rpartition(b")")[2].split()
-    return Stat(fields[STATE_FIELD].decode(), int(fields[PARENT_FIELD]), int(fields[START_FIELD]))
+    return Stat(
+        state=fields[STATE_FIELD].decode(),
+        parent=int(fields[PARENT_FIELD]),
+        group=int(fields[GROUP_FIELD]),
+        started_at_ticks=int(fields[START_FIELD]),
+    )
 
 
 def is_alive(process: Process) -> bool:
@@ -119,6 +125,12 @@ def family(root: Process) -> list[Process]:
     processes = [Process(pid, stats[pid].started_at_ticks) for pid in found]
     # A main thread that has ended is shown as Z while other threads of it may still run.
     return [it for it in processes if stats[it.pid].state not in ENDED or is_alive(it)]
+
+
+def group_lives(group: int) -> bool:
+    """Whether any process of a group has not ended."""
+    stats = filter(None, map(read_stat, _folders()))
+    return any(stat.group == group and stat.state not in ENDED for stat in stats)
 
 
 def ancestors(pid: int) -> Iterator[int]:
