@@ -127,7 +127,8 @@ def configuration(groups: list[Group], *, logs: Path, run: Path, socket: Path) -
                 stopwaitsecs=group.stop_seconds,
                 killasgroup="true",
                 redirect_stderr="true",
-                stdout_logfile=f"{percent['logs']}/{program.name}.log",
+                # This one alone is expanded twice.
+                stdout_logfile=f"{percent['logs'].replace('%', '%%')}/{program.name}.log",
                 **rotated,
             )
             for program in group.programs
@@ -144,7 +145,6 @@ def quoted_path(path: Path) -> str:
     text = str(path)
     if re.search(r"\s[;#]|[\r\n]", text):
         raise Misconfigured(
-            f"the data folder {text!r} has a comment sign or line break in its name; "
-            "choose another with --data"
+            f"the data folder {text!r} has a comment sign or line break in its name; choose another with --data"
         )
     return text.replace("%", "%%")

@@ -9,9 +9,7 @@ from pathlib import Path
 
 from shared.errors import DeferredCheckpointError
 
-# An `up` that was killed leaves a Supervisor that still stops what it started.
-STOPPING_SECONDS = 20.0
-# `running` holds the lock for a moment too.
+# `running` holds the lock for a moment too, and Supervisor for one after an `up` that was killed.
 GLANCE_SECONDS = 1.0
 POLL_SECONDS = 0.05
 PID_BYTES = 20
@@ -41,7 +39,7 @@ def running(data: Path) -> dict[str, str] | None:
 
 @contextmanager
 def only_one(folder: Path) -> Generator[int]:
-    """Hold the folder's lock; Supervisor inherits it, so that it outlasts an `up` that was killed.
+    """Hold the folder's lock; Supervisor inherits it, and holds it as long as it lives.
 
     Raises:
         AlreadyRunning: Another `up` holds it.
@@ -50,9 +48,8 @@ def only_one(folder: Path) -> Generator[int]:
     try:
         began = time.monotonic()
         while not is_locked(lock, fcntl.LOCK_EX):
-            pid = owner(lock)
-            patience = GLANCE_SECONDS if is_process(pid) else STOPPING_SECONDS
-            if time.monotonic() - began > patience:
+            if time.monotonic() - began > GLANCE_SECONDS:
+                pid = owner(lock)
                 raise AlreadyRunning(
                     f"another `checkpoints up` (process {pid}) uses {folder}; "
                     "stop it first, or choose another folder with --data",

@@ -121,9 +121,7 @@ class EmbeddedServer:
         while not self.is_ready():
             code = self.process.poll() if self.process else None
             if code is not None:
-                raise ServerFailed(
-                    f"{self.name} ended with exit code {code} while it started; see {self.log}"
-                )
+                raise ServerFailed(f"{self.name} ended with exit code {code} while it started; see {self.log}")
             if time.monotonic() >= deadline:
                 raise ServerFailed(f"{self.name} was not ready within {seconds:g} s; see {self.log}")
             time.sleep(POLL_SECONDS)

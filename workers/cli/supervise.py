@@ -11,7 +11,7 @@ import xmlrpc.client
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from signal import SIGTERM
+from signal import SIGKILL
 from typing import Any, cast
 
 from shared.errors import DeferredCheckpointError
@@ -51,9 +51,7 @@ class Supervisor:
         lock: A file descriptor that stays open as long as Supervisor lives.
     """
 
-    def __init__(
-        self, groups: list[Group], *, folder: Path, environment: Mapping[str, str], lock: int
-    ) -> None:
+    def __init__(self, groups: list[Group], *, folder: Path, environment: Mapping[str, str], lock: int) -> None:
         logs, run = folder / "logs", folder / "run"
         for needed in (logs, run):
             needed.mkdir(exist_ok=True, mode=0o700)
@@ -68,7 +66,9 @@ class Supervisor:
         with (logs / "supervisord.out").open("wb") as out:
             self.process = subprocess.Popen(
                 [
-                    *launcher(death=SIGTERM),
+                    # Its children then die at once too, each by its own signal: a stop in order could
+                    # take long, and nobody would see it.
+                    *launcher(death=SIGKILL),
                     *(sys.executable, "-P", "-m", "supervisor.supervisord", "-n", "-c", str(settings)),
                 ],
                 # Supervisor closes what it inherits, but its input.

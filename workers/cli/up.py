@@ -55,11 +55,13 @@ class Plan:
         procfile: The workers.
         prepare: Called with the database's URL once it answers, before the workers start.
         is_ready: Called with the programs' environment and the seconds since they were started, until true.
+        ready_seconds: How long that may take.
     """
 
     procfile: Path
     prepare: Callable[[str], None]
     is_ready: Callable[[Mapping[str, str], float], bool]
+    ready_seconds: float = READY_SECONDS
 
 
 def prepare(database_url: str) -> None:
@@ -89,9 +91,7 @@ def run_up(data: Path, plan: Plan | None = None) -> int:
         DeferredCheckpointError: A setting is wrong, or something did not become ready.
     """
     # A shell that starts us with `nohup` wants no SIGHUP to reach us.
-    heard = [
-        one for one in SIGNALS if signal.getsignal(one) is not signal.SIG_IGN or one is not signal.SIGHUP
-    ]
+    heard = [one for one in SIGNALS if signal.getsignal(one) is not signal.SIG_IGN or one is not signal.SIGHUP]
     for one in heard:
         signal.signal(one, stop_here)
     try:
@@ -142,7 +142,11 @@ def run_programs(folder: Path, plan: Plan, lock: int) -> None:
         plan.prepare(environment[DATABASE_URL])
         started = time.monotonic()
         supervisor.start_group(WORKERS)
-        wait_ready(supervisor, lambda: plan.is_ready(environment, time.monotonic() - started))
+        wait_ready(
+            supervisor,
+            lambda: plan.is_ready(environment, time.monotonic() - started),
+            seconds=plan.ready_seconds,
+        )
         told = {name: environment[name] for name in TOLD}
         try:
             write_private(folder / "up.env", "".join(f"{name}={value}\n" for name, value in told.items()))
@@ -204,18 +208,16 @@ def complete(environment: dict[str, str], folder: Path) -> None:
     Path(environment[LOCK_FOLDER]).mkdir(parents=True, exist_ok=True, mode=0o700)
     environment[FLOWER_URL] = f"http://checkpoints:{secrets.token_urlsafe(18)}@{HOST}:{free_port()}"
     # The Procfile says `checkpoints`, and means the one beside this Python.
-    environment["PATH"] = os.pathsep.join(
-        [str(Path(sys.executable).parent), environment.get("PATH", os.defpath)]
-    )
+    environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", os.defpath)])
 
 
-def wait_ready(supervisor: Supervisor, ready: Callable[[], bool]) -> None:
+def wait_ready(supervisor: Supervisor, ready: Callable[[], bool], *, seconds: float) -> None:
     """Wait until every program has kept its process for a while, and `ready` says so too.
 
     Raises:
         UpFailed: That was not so in time; the message names the programs that do not stay up.
     """
-    deadline = time.monotonic() + READY_SECONDS
+    deadline = time.monotonic() + seconds
     since: dict[int, float] = {}
     while True:
         now = time.monotonic()
@@ -228,7 +230,7 @@ def wait_ready(supervisor: Supervisor, ready: Callable[[], bool]) -> None:
             return
         if now >= deadline:
             blamed = ", ".join(unsteady) or "the node's agent or Flower"
-            raise UpFailed(f"not ready within {READY_SECONDS:g} s: {blamed}; see {supervisor.log.parent}")
+            raise UpFailed(f"not ready within {seconds:g} s: {blamed}; see {supervisor.log.parent}")
         time.sleep(POLL_SECONDS)
 
 
