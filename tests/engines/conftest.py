@@ -21,12 +21,10 @@ class EngineCase:
     Attributes:
         engine: The engine itself.
         start: Starts a counting workload that it can freeze, marked unless told otherwise.
-        kill_ends: Whether `kill` ends the process; `simulate` leaves it standing.
     """
 
     engine: Engine
     start: Callable[..., CountingProcess]
-    kill_ends: bool
 
 
 @pytest.fixture
@@ -56,4 +54,4 @@ def a_counting_process(tmp_path: Path) -> Iterator[Callable[..., CountingProcess
 @pytest.fixture(params=["simulate"])
 def engine_case(a_counting_process: Callable[..., CountingProcess]) -> EngineCase:
     """Each engine that this project has, one after the other."""
-    return EngineCase(Simulate([], seconds=SECONDS), a_counting_process, kill_ends=False)
+    return EngineCase(Simulate([], seconds=SECONDS), a_counting_process)

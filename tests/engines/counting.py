@@ -6,8 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from shared.messages import Workload
 from tests.waiting import wait_until
-from workers.engines.engine import Workload
 
 POLLS = 100
 COUNTERS = ("main", "thread", "child")

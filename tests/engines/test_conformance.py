@@ -6,8 +6,9 @@ import msgspec
 import pytest
 
 from shared.errors import EngineRevoked, RunGone
+from shared.messages import Workload
 from tests.engines.conftest import EngineCase
-from workers.engines.engine import Image, Workload
+from workers.engines.engine import Image
 from workers.node.lock import NodeLock
 
 NAME = "17-1"
@@ -89,7 +90,7 @@ def test_a_restored_workload_is_held_until_it_is_permitted(engine_case: EngineCa
     image = engine_case.engine.store(counting.workload, name=NAME, lock=lock, stop=NEVER)
     for _ in range(2):
         engine_case.engine.kill(counting.workload)
-    if not engine_case.kill_ends:
+    if engine_case.engine.leaves_standing:
         counting.assert_stands()
 
     held = engine_case.engine.restore(image, name="17-2", workload=counting.workload, lock=lock, stop=NEVER)
@@ -170,7 +171,7 @@ def assert_gone(engine_case: EngineCase, workload: Workload, lock: NodeLock) -> 
         engine.freeze(workload, lock=lock, stop=NEVER)
     with pytest.raises(RunGone):
         engine.store(workload, name=NAME, lock=lock, stop=NEVER)
-    if not engine_case.kill_ends:
+    if engine_case.engine.leaves_standing:
         with pytest.raises(RunGone):
             engine.restore(image, name=NAME, workload=workload, lock=lock, stop=NEVER)
     assert not engine.is_standing(workload)

@@ -19,6 +19,7 @@ from shared.errors import (
     Misconfigured,
     RunGone,
 )
+from shared.messages import Workload
 from shared.settings import Settings
 from shared.vocabulary import EngineName
 from tests.engines.counting import (
@@ -33,7 +34,6 @@ from tests.engines.counting import (
 from tests.waiting import wait_until
 from workers.engines import processes
 from workers.engines.available import engine_for, offered_engines
-from workers.engines.engine import Workload
 from workers.engines.simulate import Simulate
 from workers.node.lock import NodeLock
 

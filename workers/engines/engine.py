@@ -6,46 +6,10 @@ frozen, thawing what runs and killing what is gone are no errors.
 
 from dataclasses import dataclass
 from threading import Event
-from typing import Annotated, Any, Protocol, Self
+from typing import Protocol
 
-import msgspec
-
-from shared.errors import BadRequest
-from shared.vocabulary import EngineName
+from shared.messages import Workload
 from workers.node.lock import NodeLock
-
-
-class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The process tree or container in which an attempt runs. Source: the contract, `checkpoint.defer`."""
-
-    engine: EngineName
-    node: Annotated[str, msgspec.Meta(pattern=r"\A[a-z0-9][a-z0-9-]{0,62}\Z")]
-    pid: Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)] | None = None
-    # Field 22 of the process's stat: tells it from a later one with the same pid.
-    started_at_ticks: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] | None = None
-    container: Annotated[str, msgspec.Meta(pattern=r"\A[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}\Z")] | None = None
-
-    def __post_init__(self) -> None:
-        is_process = self.pid is not None and self.started_at_ticks is not None
-        is_container = self.container is not None
-        if is_process == is_container or (self.pid is None) != (self.started_at_ticks is None):
-            raise ValueError("expected pid with started_at_ticks, or container, never both")
-
-    @classmethod
-    def from_json(cls, value: object) -> Self:
-        """Read the contract's JSON object.
-
-        Raises:
-            BadRequest: A field is missing, unknown or out of its range.
-        """
-        try:
-            return msgspec.convert(value, cls)
-        except msgspec.ValidationError as error:
-            raise BadRequest(f"the workload is malformed: {error}", workload=value) from error
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the contract's JSON object."""
-        return msgspec.to_builtins(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +34,11 @@ class Engine(Protocol):
         EngineUnavailable: Another try may mend it.
         EngineUnsupported: No retry can mend it.
     """
+
+    @property
+    def leaves_standing(self) -> bool:
+        """Whether `kill` leaves the process standing, so that its restore is only to let it go."""
+        ...
 
     def probe(self) -> None:
         """Return if this node can do what the engine needs.

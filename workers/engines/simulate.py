@@ -13,8 +13,9 @@ from threading import Event
 import structlog
 
 from shared.errors import EngineRevoked, EngineUnavailable, EngineUnsupported, RunGone
+from shared.messages import Workload
 from workers.engines import command, processes
-from workers.engines.engine import Image, Workload
+from workers.engines.engine import Image
 from workers.engines.processes import Process
 from workers.node.lock import NodeLock
 
@@ -33,6 +34,8 @@ class Simulate:
         argv: A program to run where other engines dump and store; empty for none.
         seconds: The time limit of that program, and of a freeze where it is shorter than ours.
     """
+
+    leaves_standing = True
 
     def __init__(self, argv: Sequence[str], *, seconds: float) -> None:
         self._argv = tuple(argv)
