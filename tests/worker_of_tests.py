@@ -3,6 +3,8 @@
 import os
 import time
 
+from redis import RedisError
+
 from shared.broker import connect
 from shared.queues import make_app
 from shared.settings import read_settings
@@ -22,8 +24,15 @@ def note(word: str) -> None:
 
 @app.task(name="hold")
 def hold(word: str) -> None:
-    """Write down that this began, stay unacknowledged until the gate is opened or Redis is gone."""
+    """Write down that this began, and stay unacknowledged until the gate is open, also without a Redis."""
     client.rpush(RAN, f"{word} began")
-    while not client.exists(GATE):
+    while not gate_is_open():
         time.sleep(0.01)
-    client.rpush(RAN, f"{word} ended")
+
+
+def gate_is_open() -> bool:
+    """Tell whether the test lets the held tasks end."""
+    try:
+        return client.exists(GATE) == 1
+    except RedisError:
+        return False

@@ -1,0 +1,95 @@
+"""What may reach a worker, and what is kept of the rest."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import pytest
+from bad_messages import BAD_MESSAGES, good, spoiled
+
+from shared.guard import KEPT_BYTES_MAX, BadMessage, SetAside, admit_task, read_message, set_aside
+
+
+def test_a_sound_message_is_admitted_as_it_is() -> None:
+    """A worker gets every field that was sent; id and eta are known."""
+    message = good(word="a")
+    message["more"] = 1
+    message["headers"]["eta"] = "2030-01-01T00:00:00Z"
+
+    admitted = admit_task(json.dumps(message).encode(), "work")
+
+    assert admitted.task_id == "bad"
+    assert admitted.eta == datetime(2030, 1, 1, tzinfo=UTC)
+    del admitted.payload["properties"], message["properties"]
+    assert admitted.payload == message
+
+
+@pytest.mark.parametrize("name", BAD_MESSAGES)
+def test_a_bad_message_is_refused_with_a_reason(name: str) -> None:
+    """What could harm a worker is refused, and the reason says what is wrong."""
+    with pytest.raises(BadMessage) as refused:
+        admit_task(BAD_MESSAGES[name], "work")
+
+    assert str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("headers.eta", None),
+        ("headers.eta", "2030-01-01T00:00:00"),
+        ("headers.expires", "2030-01-01T00:00:00+00:00"),
+        ("headers.timelimit", [None, 5]),
+        ("headers.stamped_headers", None),
+        ("properties.delivery_info", {"exchange": "", "routing_key": "work", "priority": 0}),
+        ("content-encoding", "UTF-8"),
+    ],
+)
+def test_what_other_clients_write_is_admitted(path: str, value: object) -> None:
+    """A field that Celery's own clients, in any language, fill in is no reason to refuse."""
+    admit_task(spoiled(path, value), "work")
+
+
+def test_a_plain_body_is_admitted() -> None:
+    """A body that is JSON text, without an encoding, is as good as base64."""
+    message = good()
+    message["body"] = "[[], {}, {}]"
+    del message["properties"]["body_encoding"]
+
+    assert admit_task(json.dumps(message).encode(), "work").payload["body"] == "[[], {}, {}]"
+
+
+def test_a_tag_that_is_used_twice_is_made_unique() -> None:
+    """Two messages with one delivery tag would acknowledge each other."""
+    item = json.dumps(good()).encode()
+
+    tags = {admit_task(item, "work").payload["properties"]["delivery_tag"] for _ in range(2)}
+
+    assert len(tags) == 2
+
+
+def test_a_message_goes_back_to_the_queue_it_was_on() -> None:
+    """A message that names another queue must not be given back to that one."""
+    item = spoiled("properties.delivery_info", {"exchange": "elsewhere", "routing_key": "other"})
+
+    properties: dict[str, Any] = admit_task(item, "work").payload["properties"]
+
+    assert properties["delivery_info"] == {"exchange": "", "routing_key": "work"}
+
+
+def test_an_answer_to_a_control_command_needs_no_task() -> None:
+    """What `celery inspect` reads has no headers of a task."""
+    message = good()
+    message["headers"] = {}
+
+    assert read_message(json.dumps(message).encode())["headers"] == {}
+
+
+def test_what_is_kept_of_a_bad_message_is_bounded() -> None:
+    """The record names queue, reason and whole size, and keeps the beginning."""
+    record = msgspec.json.decode(set_aside(b"x" * 100_000, "work", "r" * 5_000), type=SetAside)
+
+    assert (record.queue, record.size) == ("work", 100_000)
+    assert record.message == b"x" * KEPT_BYTES_MAX
+    assert len(record.reason) == 1_000
