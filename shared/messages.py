@@ -5,11 +5,12 @@ shapes too (migration 0006), and a test holds both doors to one table of bad inp
 """
 
 from datetime import datetime
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from shared.errors import BadRequest
 from shared.vocabulary import CancelReason, EngineName, Mode, OutcomeType, WaitReason
 
 BYTES_MAX = 1_048_576
@@ -26,9 +27,7 @@ Count: TypeAlias = Annotated[int, Meta(ge=1, le=INTEGER_MAX)]
 ReplyTo: TypeAlias = Annotated[str, Meta(pattern=rf"^continuations(\.[a-z0-9_-]{{1,64}})?{_END}")]
 Traceparent: TypeAlias = Annotated[
     str,
-    Meta(
-        pattern=rf"^(?!ff)[0-9a-f]{{2}}-(?!0{{32}})[0-9a-f]{{32}}-(?!0{{16}})[0-9a-f]{{16}}-[0-9a-f]{{2}}{_END}"
-    ),
+    Meta(pattern=rf"^(?!ff)[0-9a-f]{{2}}-(?!0{{32}})[0-9a-f]{{32}}-(?!0{{16}})[0-9a-f]{{16}}-[0-9a-f]{{2}}{_END}"),
 ]
 NodeName: TypeAlias = Annotated[str, Meta(pattern=rf"^[a-z0-9][a-z0-9-]{{0,62}}{_END}")]
 Moment: TypeAlias = Annotated[datetime, Meta(tz=True)]
@@ -56,6 +55,22 @@ class Workload(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
             raise ValueError("expected either pid with started_at_ticks, or container")
         if (self.pid is None) != (self.started_at_ticks is None):
             raise ValueError("expected started_at_ticks beside pid, and beside pid alone")
+
+    @classmethod
+    def from_json(cls, value: object) -> Self:
+        """Read the contract's JSON object.
+
+        Raises:
+            BadRequest: A field is missing, unknown or out of its range.
+        """
+        try:
+            return msgspec.convert(value, cls)
+        except msgspec.ValidationError as error:
+            raise BadRequest(f"the workload is malformed: {error}", workload=value) from error
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the contract's JSON object, without what is not there."""
+        return msgspec.to_builtins(self)
 
 
 class Dependency(Struct, frozen=True, forbid_unknown_fields=True):
@@ -199,8 +214,3 @@ class Taken(Message, frozen=True, kw_only=True):
 
     message: str
     id: str
-
-
-def canonical(workload: Workload) -> dict[str, Any]:
-    """Return a workload as Postgres holds it: without what is not there."""
-    return msgspec.to_builtins(workload)

@@ -10,7 +10,7 @@ from typing import Any, Final, NoReturn, TypeVar, cast
 import msgspec
 
 from shared.errors import Refused
-from shared.messages import BYTES_MAX, DEPTH_MAX, OUTCOME_BYTES_MAX, Cancel, Complete, Defer, Message
+from shared.messages import BYTES_MAX, DEPTH_MAX, OUTCOME_BYTES_MAX, Cancel, Complete, Defer, Id, Message
 from shared.vocabulary import CancelReason, WaitReason
 
 M = TypeVar("M", bound=Message)
@@ -40,9 +40,7 @@ def read(body: bytes, type_: type[M]) -> M:
     except msgspec.ValidationError as error:
         _refuse(body, str(error))
     except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
-        raise Refused(
-            f"the message is no JSON ({error}); expected a JSON object. Encode it as JSON."
-        ) from None
+        raise Refused(f"the message is no JSON ({error}); expected a JSON object. Encode it as JSON.") from None
     match message:
         case Defer():
             _check_defer(message)
@@ -53,6 +51,15 @@ def read(body: bytes, type_: type[M]) -> M:
         case _:
             pass
     return message
+
+
+def is_id(value: object) -> bool:
+    """Return whether a value could be the id of a run or a dependency."""
+    try:
+        msgspec.convert(value, Id)
+    except msgspec.ValidationError:
+        return False
+    return True
 
 
 def _check_defer(m: Defer) -> None:

@@ -47,9 +47,7 @@ class Settings(BaseSettings):
     node: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")] = Field(
         default_factory=default_node, description="Name of this machine, as workloads name it."
     )
-    engines: str = Field(
-        default="simulate", description="Engines that this node offers, separated by commas."
-    )
+    engines: str = Field(default="simulate", description="Engines that this node offers, separated by commas.")
     lock_folder: Path = Field(
         default_factory=lambda: Path(tempfile.gettempdir()) / f"checkpoint-locks-{os.getuid()}",
         description="Folder of the node's lock files; all workers of a node share it.",
@@ -66,15 +64,9 @@ class Settings(BaseSettings):
     delay_manual_ms: Delay = Field(default=0, description="Delay of MANUAL.")
     delay_retry_ms: Delay = Field(default=0, description="Delay of RETRYING_AFTER_FAILURE.")
     delay_min_ms: Delay = Field(default=0, description="No delay is shorter; a shorter one is raised to it.")
-    delay_max_ms: Delay = Field(
-        default=DELAY_LIMIT_MS, description="No delay is longer; a longer one is cut to it."
-    )
-    delay_policy: Literal["fixed"] = Field(
-        default="fixed", description="How a delay is found where a call names none."
-    )
-    key_delays: dict[str, Delay] = Field(
-        default_factory=dict, description="JSON: key of a wait to its delay."
-    )
+    delay_max_ms: Delay = Field(default=DELAY_LIMIT_MS, description="No delay is longer; a longer one is cut to it.")
+    delay_policy: Literal["fixed"] = Field(default="fixed", description="How a delay is found where a call names none.")
+    key_delays: dict[str, Delay] = Field(default_factory=dict, description="JSON: key of a wait to its delay.")
     duration_threshold_ms: Milliseconds = Field(
         default=30_000, description="A time wait that ends sooner gets no checkpoint."
     )
@@ -92,13 +84,9 @@ class Settings(BaseSettings):
         default=5_000, description="How late a take may be before the sweeper sends it again."
     )
     sweep_period_ms: Period = Field(default=1_000, description="The sweeper sleeps no longer than this.")
-    resend_first_ms: Period = Field(
-        default=10_000, description="First gap before anything is sent again; it doubles."
-    )
+    resend_first_ms: Period = Field(default=10_000, description="First gap before anything is sent again; it doubles.")
     resend_max_ms: Period = Field(default=600_000, description="The gap grows no further.")
-    retry_base_ms: Period = Field(
-        default=3_000, description="Back-off of a failed try: first step; factor 3."
-    )
+    retry_base_ms: Period = Field(default=3_000, description="Back-off of a failed try: first step; factor 3.")
     retry_max_ms: Period = Field(default=10_800_000, description="Back-off: longest step.")
     retry_total_ms: Period = Field(
         default=172_800_000, description="Back-off: steps in all; then the checkpoint failed."
@@ -106,9 +94,7 @@ class Settings(BaseSettings):
     lease_ms: Period = Field(default=30_000, description="Lease of a restore.")
     continuation_lease_ms: Period = Field(default=60_000, description="Lease of a claimed continuation.")
     handshake_ms: Period = Field(default=20_000, description="Time to answer `run.prepare`.")
-    node_silent_ms: Period = Field(
-        default=30_000, description="A node that was not seen for longer is silent."
-    )
+    node_silent_ms: Period = Field(default=30_000, description="A node that was not seen for longer is silent.")
     agent_period_ms: Period = Field(default=5_000, description="How often the node's agent looks.")
     engine_timeout_ms: Period = Field(default=600_000, description="Limit of each engine command.")
     token_ttl_ms: Period = Field(default=3_600_000, description="A revocation token lives this long.")
@@ -119,9 +105,7 @@ class Settings(BaseSettings):
     batch_seal_ms: Period = Field(
         default=1_800_000, description="A batch unsealed for longer is completed `timed_out`."
     )
-    keep_rejections: Annotated[int, Field(ge=1)] = Field(
-        default=10_000, description="Refused messages kept, in rows."
-    )
+    keep_rejections: Annotated[int, Field(ge=1)] = Field(default=10_000, description="Refused messages kept, in rows.")
     take_concurrency: Annotated[int, Field(ge=1, le=256)] = Field(
         default=8, description="Takes and restores at once in one checkpoint worker."
     )
@@ -138,9 +122,7 @@ class Settings(BaseSettings):
                 f"DELAY_MIN_MS is {self.delay_min_ms}, above DELAY_MAX_MS {self.delay_max_ms}; lower one of them"
             )
         if self.resend_first_ms > self.resend_max_ms:
-            raise ValueError(
-                f"RESEND_FIRST_MS is {self.resend_first_ms}, above RESEND_MAX_MS {self.resend_max_ms}"
-            )
+            raise ValueError(f"RESEND_FIRST_MS is {self.resend_first_ms}, above RESEND_MAX_MS {self.resend_max_ms}")
         if self.agent_period_ms * 3 > self.node_silent_ms:
             raise ValueError(
                 f"NODE_SILENT_MS is {self.node_silent_ms}; expected at least 3 times AGENT_PERIOD_MS "

@@ -105,9 +105,7 @@ class StockChannel(kombu_redis.Channel):
         client = self.client
         try:
             try:
-                popped: tuple[bytes, bytes] | None = client.parse_response(
-                    client.connection, "BRPOP", **options
-                )
+                popped: tuple[bytes, bytes] | None = client.parse_response(client.connection, "BRPOP", **options)
             except self.connection_errors:
                 client.connection.disconnect()
                 raise
@@ -244,10 +242,7 @@ def _eta_of(message: Mapping[str, Any]) -> datetime | None:
 
 
 TRANSPORT_ALIASES.update(
-    {
-        name: f"{__name__}:{cls.__name__}"
-        for name, cls in ((DEFERRED, DeferredTransport), (STOCK, StockTransport))
-    }
+    {name: f"{__name__}:{cls.__name__}" for name, cls in ((DEFERRED, DeferredTransport), (STOCK, StockTransport))}
 )
 # Flower asks for the length of queues by the scheme of the connection's own URL, and knows no other.
 Connection.resolve_aliases.update({DEFERRED: "redis", STOCK: "redis"})

@@ -53,16 +53,23 @@ class NewestWait:
 Closed = Literal["refused", "revoked", "failed"]
 
 
-def claim(conn: Connection[Any], dependency_id: str, *, grace: timedelta) -> Claim | None:
-    """Claim a due checkpoint for a try; None: not due, over, or nothing to take (see `state`)."""
+def claim(conn: Connection[Any], dependency_id: str, *, run_id: str, node: str, grace: timedelta) -> Claim | None:
+    """Claim a due checkpoint for a try; None: not due, over, or nothing to take (see `state`).
+
+    The run and the node are those whose lock is held: a forged message must not be served under another's.
+    """
     with conn.cursor(row_factory=class_row(Claim)) as cur:
-        return cur.execute(statement("checkpoint/claim"), {"id": dependency_id, "grace": grace}).fetchone()
+        return cur.execute(
+            statement("checkpoint/claim"), {"id": dependency_id, "run_id": run_id, "node": node, "grace": grace}
+        ).fetchone()
 
 
-def state(conn: Connection[Any], dependency_id: str) -> State | None:
-    """Read what a take could not claim; None: no such wait."""
+def state(conn: Connection[Any], dependency_id: str, *, run_id: str, node: str) -> State | None:
+    """Read what a take could not claim; None: no such wait of this run on this node."""
     with conn.cursor(row_factory=class_row(State)) as cur:
-        return cur.execute(statement("checkpoint/state"), {"id": dependency_id}).fetchone()
+        return cur.execute(
+            statement("checkpoint/state"), {"id": dependency_id, "run_id": run_id, "node": node}
+        ).fetchone()
 
 
 def offer(
@@ -97,16 +104,12 @@ def offer(
 def is_accepted(conn: Connection[Any], checkpoint_id: int, *, location: str) -> bool:
     """Read what became of an offer whose answer was lost; the location names its epoch."""
     return (
-        conn.execute(
-            statement("checkpoint/is_accepted"), {"id": checkpoint_id, "location": location}
-        ).fetchone()
+        conn.execute(statement("checkpoint/is_accepted"), {"id": checkpoint_id, "location": location}).fetchone()
         is not None
     )
 
 
-def retry(
-    conn: Connection[Any], claim: Claim, *, delay: timedelta, grace: timedelta, error: str | None
-) -> bool:
+def retry(conn: Connection[Any], claim: Claim, *, delay: timedelta, grace: timedelta, error: str | None) -> bool:
     """Put a claim back for another try; an error counts as a failed try. False: the claim was lost."""
     return (
         conn.execute(
@@ -124,9 +127,7 @@ def retry(
     )
 
 
-def close(
-    conn: Connection[Any], checkpoint_id: int, *, epoch: int, status: Closed, error: str | None = None
-) -> bool:
+def close(conn: Connection[Any], checkpoint_id: int, *, epoch: int, status: Closed, error: str | None = None) -> bool:
     """End a checkpoint that will not be taken. False: the claim was lost, or (revoked) the wait is not over."""
     return (
         conn.execute(

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from psycopg import Connection
@@ -60,11 +60,16 @@ class Resumed:
 _completions = msgspec.json.Decoder(Completions)
 
 
-def complete(conn: Connection[Any], bodies: Iterable[bytes], *, resumes: bool) -> Completions:
-    """Record checked completions; with `resumes` (the resume worker alone) their waits are resumed by it."""
-    row = conn.execute(
-        statement("dependency/complete"), {"messages": array(bodies), "resumes": resumes}
-    ).fetchone()
+def complete(conn: Connection[Any], bodies: Iterable[bytes], *, how: Literal["resume", "hint"]) -> Completions:
+    """Record checked completions.
+
+    Args:
+        conn: In the caller's transaction.
+        bodies: The messages' JSON.
+        how: `resume` (the resume worker alone): their waits are resumed by the same update. `hint`: the caller
+            sends the hint after its commit.
+    """
+    row = conn.execute(statement("dependency/complete"), {"messages": array(bodies), "how": how}).fetchone()
     return _completions.decode(only(row))
 
 

@@ -10,9 +10,7 @@ from shared.db.statements import only, statement
 
 def seen(conn: Connection[Any], name: str, *, engines: list[str], silent: timedelta) -> bool:
     """Write down that a node lives; True: it is new, was silent, or offers other engines now."""
-    return only(
-        conn.execute(statement("node/seen"), {"name": name, "engines": engines, "silent": silent}).fetchone()
-    )
+    return only(conn.execute(statement("node/seen"), {"name": name, "engines": engines, "silent": silent}).fetchone())
 
 
 def wake(conn: Connection[Any], name: str) -> int:

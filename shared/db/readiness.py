@@ -23,9 +23,7 @@ def make_ready(database_url: str) -> None:
     try:
         migrate(database_url)
     except psycopg.OperationalError as error:
-        raise Unreachable(
-            f"Postgres cannot be used: {str(error).strip()}. Check CHECKPOINT_DATABASE_URL."
-        ) from error
+        raise Unreachable(f"Postgres cannot be used: {str(error).strip()}. Check CHECKPOINT_DATABASE_URL.") from error
 
 
 def node_was_seen(database_url: str, *, node: str, seconds: float) -> bool:

@@ -37,7 +37,5 @@ def prune(conn: Connection[Any], *, keep: int) -> int:
 
 def reply_to(conn: Connection[Any], *, run_id: str | None, dependency_id: str | None) -> str | None:
     """Return where the wait that a refused message names gets its continuations; None: no such wait."""
-    row = conn.execute(
-        statement("rejection/reply_to"), {"run_id": run_id, "dependency_id": dependency_id}
-    ).fetchone()
+    row = conn.execute(statement("rejection/reply_to"), {"run_id": run_id, "dependency_id": dependency_id}).fetchone()
     return row[0] if row else None

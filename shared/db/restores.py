@@ -28,11 +28,11 @@ class RestoreClaim:
     is_freed: bool
 
 
-def claim_restore(conn: Connection[Any], dependency_id: str, *, lease: timedelta) -> RestoreClaim | None:
+def claim_restore(conn: Connection[Any], dependency_id: str, *, run_id: str, lease: timedelta) -> RestoreClaim | None:
     """Claim an accepted checkpoint of a resumed wait; None: another has it, or there is nothing to restore."""
     with conn.cursor(row_factory=class_row(RestoreClaim)) as cur:
         return cur.execute(
-            statement("checkpoint/claim_restore"), {"dependency_id": dependency_id, "lease": lease}
+            statement("checkpoint/claim_restore"), {"dependency_id": dependency_id, "run_id": run_id, "lease": lease}
         ).fetchone()
 
 
@@ -58,8 +58,6 @@ def is_permitted(conn: Connection[Any], claim: RestoreClaim) -> bool:
 def give_back(conn: Connection[Any], claim: RestoreClaim, *, error: str) -> bool:
     """Give up a try of a restore; another comes. False: the lease was lost, or the run is over."""
     return (
-        conn.execute(
-            statement("checkpoint/give_back"), {"id": claim.id, "epoch": claim.epoch, "error": error}
-        ).rowcount
+        conn.execute(statement("checkpoint/give_back"), {"id": claim.id, "epoch": claim.epoch, "error": error}).rowcount
         == 1
     )

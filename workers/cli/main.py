@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from shared.errors import DeferredCheckpointError
+from workers.cli.kinds import WorkerKind
 
 FAILED, UNREACHABLE = 1, 4
 DATA = Path(".checkpoints")
@@ -22,11 +23,6 @@ app = typer.Typer(
 )
 
 
-@app.callback()
-def checkpoints() -> None:
-    """Keep the commands' names, also while there is only one."""
-
-
 @app.command()
 def up(
     data: Annotated[
@@ -37,6 +33,40 @@ def up(
     from workers.cli.up import run_up  # noqa: PLC0415 - only this command needs it
 
     raise typer.Exit(run_up(data))
+
+
+@app.command()
+def worker(
+    kind: Annotated[WorkerKind, typer.Argument(help="Which of the Procfile's processes.")],
+) -> None:
+    """Be one worker process until SIGTERM."""
+    from workers.cli.worker import run_worker  # noqa: PLC0415 - only this command needs it
+
+    run_worker(kind)
+
+
+@app.command()
+def migrate(
+    check: Annotated[bool, typer.Option("--check", help="Change nothing; exit 1 if something is missing.")] = False,  # noqa: FBT002 - a flag
+    sql: Annotated[bool, typer.Option("--sql", help="Print what would be run, for those who may not run it.")] = False,  # noqa: FBT002 - a flag
+) -> None:
+    """Bring the database to this release's schema."""
+    from workers.cli.migrations import run_migrate  # noqa: PLC0415 - only this command needs it
+
+    raise typer.Exit(run_migrate(is_check=check, prints_sql=sql))
+
+
+@app.command()
+def demo(
+    data: Annotated[
+        Path, typer.Option("--data", help="Folder of a running `up`, or of the servers that the demo starts.")
+    ] = DATA,
+    runs: Annotated[int, typer.Option(min=1, max=10_000, help="How many parent runs.")] = 60,
+) -> None:
+    """Show a platform in miniature: real processes wait, most checkpoints are called off, the rest come back."""
+    from workers.cli.demo import run_demo  # noqa: PLC0415 - only this command needs it
+
+    raise typer.Exit(run_demo(data, runs=runs))
 
 
 def main() -> None:

@@ -101,6 +101,14 @@ class Engine(Protocol):
         """Remove the image at a location; one that is gone is ignored."""
         ...
 
+    def standing(self, *, node: str) -> list[Workload]:
+        """Return every marked workload of this engine that is frozen or held on this node now.
+
+        Args:
+            node: The node's name, which the workloads then carry.
+        """
+        ...
+
     def is_standing(self, workload: Workload) -> bool:
         """Whether the workload is frozen or held now; false for one that runs or is gone."""
         ...

@@ -136,6 +136,18 @@ def family(root: Process) -> list[Process]:
     return [it for it in processes if stats[it.pid].state not in ENDED or is_alive(it)]
 
 
+def stopped_and_marked() -> list[Process]:
+    """Return each process that stands and was started as a workload; its descendants inherit the mark."""
+    found = [Process(pid, stat.started_at_ticks) for pid, stat in _all_stats().items() if stat.state == STOPPED]
+    marked: list[Process] = []
+    for process in found:
+        # Another user's processes are never ours.
+        with suppress(EngineUnsupported):
+            if is_marked(process):
+                marked.append(process)
+    return marked
+
+
 def group_lives(group: int) -> bool:
     """Whether any process of a group has not ended."""
     return any(stat.group == group and stat.state not in ENDED for stat in _all_stats().values())

@@ -14,6 +14,7 @@ import structlog
 
 from shared.errors import EngineRevoked, EngineUnavailable, EngineUnsupported, RunGone
 from shared.messages import Workload
+from shared.vocabulary import EngineName
 from workers.engines import command, processes
 from workers.engines.engine import Image
 from workers.engines.processes import Process
@@ -134,6 +135,13 @@ class Simulate:
 
     def discard(self, location: str) -> None:
         """Do nothing: nothing was stored."""
+
+    def standing(self, *, node: str) -> list[Workload]:
+        """Return the marked processes that stand now; a descendant of a workload is listed like one."""
+        return [
+            Workload(EngineName.SIMULATE, node, pid=process.pid, started_at_ticks=process.started_at_ticks)
+            for process in processes.stopped_and_marked()
+        ]
 
     def is_standing(self, workload: Workload) -> bool:
         """Whether any thread of the process is stopped.

@@ -6,6 +6,8 @@ WITH wait AS MATERIALIZED (
     SELECT d.id, d.run_id, d.wait_number, d.workload, d.due_at
       FROM dependency d
      WHERE d.id = %(id)s
+       AND d.run_id = %(run_id)s
+       AND d.workload ->> 'node' = %(node)s
        AND d.due_at <= clock()
        AND d.completed_at IS NULL AND d.resumed_at IS NULL
        AND d.cancelled_at IS NULL AND d.called_off_at IS NULL

@@ -5,6 +5,7 @@ WITH wait AS MATERIALIZED (
     SELECT d.id
       FROM dependency d
      WHERE d.id = %(dependency_id)s
+       AND d.run_id = %(run_id)s
        AND d.resumed_at IS NOT NULL AND d.done_at IS NULL AND d.cancelled_at IS NULL
        FOR NO KEY UPDATE
 )

@@ -7,3 +7,5 @@ SELECT d.id AS dependency_id, d.run_id, d.wait_number, d.workload,
   FROM dependency d
   LEFT JOIN checkpoint c ON c.dependency_id = d.id
  WHERE d.id = %(id)s
+   AND d.run_id = %(run_id)s
+   AND d.workload ->> 'node' = %(node)s

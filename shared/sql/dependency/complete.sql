@@ -1,2 +1,3 @@
--- Completions that were checked; with resumes the waits are resumed by the same update.
-SELECT record_completions(%(messages)s, p_resumes => %(resumes)s)::text
+-- Completions that were checked. how: 'resume' (the resume worker alone) resumes their waits by the same update,
+-- 'hint' leaves that to the hint that the caller sends after its commit.
+SELECT record_completions(%(messages)s, p_how => %(how)s)::text

@@ -1,4 +1,6 @@
--- What a run waited for is over: the rules of `dependency.complete`. Only the resume worker passes p_resumes.
+-- What a run waited for is over: the rules of `dependency.complete`.
+-- p_how: 'resume' (the resume worker alone) resumes the waits too; 'hint': the caller sends the hint after its commit;
+-- 'sweep': a sweeper has to, at once.
 
 CREATE FUNCTION check_complete(m jsonb) RETURNS jsonb LANGUAGE sql STABLE
 RETURN coalesce(
@@ -22,7 +24,7 @@ RETURN coalesce(
 -- Completion, and for the resume worker the resume too, in one conditional update of the same row: the ids that
 -- were completed by it. coalesce(run_id, ''): a bare comparison would imply the predicate of one_open_wait, and
 -- the planner would walk all open rows of that index for each batch (75 instead of 5 ms at 10,000 open).
-CREATE FUNCTION complete_open(ids text[], by_id jsonb, s jsonb, p_resumes boolean) RETURNS text[]
+CREATE FUNCTION complete_open(ids text[], by_id jsonb, s jsonb, p_how text) RETURNS text[]
 LANGUAGE plpgsql SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
 DECLARE
     completed text[];
@@ -32,12 +34,13 @@ BEGIN
     ), over AS (
         UPDATE dependency d
            SET completed_at = clock(),
-               resumed_at = CASE WHEN p_resumes THEN clock() END,
+               resumed_at = CASE WHEN p_how = 'resume' THEN clock() END,
                outcome = by_id -> d.id -> 'outcome',
                outcome_type = by_id -> d.id ->> 'outcome_type',
-               sends = CASE WHEN p_resumes THEN 1 ELSE 0 END,
-               look_at = CASE WHEN p_resumes THEN clock() + milliseconds((s ->> 'resend_first_ms')::bigint)
-                              ELSE clock() END
+               sends = CASE WHEN p_how = 'resume' THEN 1 ELSE 0 END,
+               look_at = clock() + milliseconds(CASE p_how WHEN 'resume' THEN (s ->> 'resend_first_ms')::bigint
+                                                           WHEN 'hint' THEN (s ->> 'take_grace_ms')::bigint
+                                                           ELSE 0 END)
          WHERE d.id = ANY ((SELECT array_agg(l.id) FROM locked l)::text[])
            AND coalesce(d.run_id, '') <> '' AND d.completed_at IS NULL AND d.resumed_at IS NULL
            AND d.cancelled_at IS NULL AND coalesce(d.reason, '') = 'WAIT_FOR_TASK'
@@ -62,7 +65,7 @@ BEGIN
 END $$;
 
 -- Completions that were checked, at most one transaction's worth: {completed, early, answers}.
-CREATE FUNCTION record_completions(messages jsonb, p_resumes boolean) RETURNS jsonb LANGUAGE plpgsql AS $$
+CREATE FUNCTION record_completions(messages jsonb, p_how text) RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
     s jsonb := settings();
     by_id jsonb := (                                   -- of two with one id the first stays
@@ -76,7 +79,7 @@ DECLARE
     newly text[];
 BEGIN
     WHILE cardinality(missing) > 0 LOOP
-        newly := complete_open(missing, by_id, s, p_resumes);
+        newly := complete_open(missing, by_id, s, p_how);
         completed := completed || newly;
         missing := ARRAY(SELECT unnest(missing) EXCEPT SELECT unnest(newly));
         EXIT WHEN cardinality(missing) = 0;
@@ -136,7 +139,7 @@ BEGIN
             good := good || m;
         END IF;
     END LOOP;
-    answers := record_completions(to_jsonb(good), false) -> 'answers';
+    answers := record_completions(to_jsonb(good), 'sweep') -> 'answers';
     FOR i IN 1 .. cardinality(checks) LOOP
         IF checks[i] = 'null' THEN
             checks[i] := answers -> taken;

@@ -1,0 +1,228 @@
+"""What a Python upstream imports: register waits, complete what they wait for, call off, go on.
+
+With a database an answer is sure at once, and is returned. Over the broker alone a message is only as safe as Redis:
+None is returned, and an upstream repeats it until `message.taken` came. A caller's own connection makes a call part
+of the caller's transaction; then a sweeper sends what follows from it.
+"""
+
+from collections.abc import Generator, Sequence
+from threading import Event
+from types import TracebackType
+from typing import Any, Final, Literal, Self, TypeVar
+from uuid import uuid4
+
+import msgspec
+from psycopg import Connection
+
+from shared.broker import Keys, connect
+from shared.db import deferrals, dependencies, door
+from shared.db.deferrals import CancelAnswer, DeferAnswer, Deferral, Refusal
+from shared.db.dependencies import CompleteAnswer
+from shared.db.pool import Pool, open_pool
+from shared.errors import BadRequest, Refused
+from shared.follow_ups import add_follow_up, add_hint
+from shared.messages import (
+    Cancel,
+    CancelCause,
+    Complete,
+    Continue,
+    Defer,
+    Dependency,
+    Done,
+    Message,
+    Workload,
+)
+from shared.post import Post
+from shared.queues import CONTINUATIONS, DEFERRALS, RESUMES, TaskName
+from shared.reading import read
+from shared.replies import Reply, take_replies
+from shared.settings import Settings
+
+__all__ = [
+    "Cancel",
+    "CancelCause",
+    "Checkpoints",
+    "Complete",
+    "Continue",
+    "Defer",
+    "Dependency",
+    "Refused",
+    "Workload",
+]
+
+MANY_MAX: Final = 1_000
+M = TypeVar("M", bound=Message)
+A = TypeVar("A", bound=msgspec.Struct)
+
+
+class Checkpoints:
+    """An upstream's side of the contract. Shared by threads.
+
+    Args:
+        settings: Where the servers are; an upstream of its own makes them with `Settings(database_url=...)`.
+        uses_database: False: over the broker alone.
+
+    Raises:
+        psycopg_pool.PoolTimeout: Postgres cannot be reached.
+        SchemaMismatch: The database lacks migrations of this release.
+    """
+
+    def __init__(self, settings: Settings, *, uses_database: bool = True) -> None:
+        self._settings = settings
+        self._keys = Keys(settings.key_prefix)
+        self._redis = connect(settings)
+        self._pool: Pool | None = open_pool(settings, name="client", size=4) if uses_database else None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._redis.close()
+        if self._pool is not None:
+            self._pool.close()
+
+    def defer(self, wait: Defer, *, conn: Connection[Any] | None = None) -> DeferAnswer | None:
+        """Register a wait and defer its checkpoint.
+
+        Raises:
+            Refused: A rule says no; nothing was changed.
+        """
+        return _single(self.defer_many([wait], conn=conn))
+
+    def defer_many(
+        self, waits: Sequence[Defer], *, conn: Connection[Any] | None = None
+    ) -> list[DeferAnswer | Refused] | None:
+        """Register up to 1,000 waits in one transaction, each answered for itself.
+
+        Raises:
+            Refused: A message is malformed, or there are too many; nothing was changed.
+        """
+        return self._deferrals("defer", waits, DeferAnswer, conn=conn)
+
+    def cancel(self, cancel: Cancel, *, conn: Connection[Any] | None = None) -> CancelAnswer | None:
+        """Call off what is deferred or being taken for a run, or end its waits.
+
+        Raises:
+            Refused: The message is malformed; nothing was changed.
+        """
+        return _single(self._deferrals("cancel", [cancel], CancelAnswer, conn=conn))
+
+    def complete(self, completion: Complete, *, conn: Connection[Any] | None = None) -> CompleteAnswer | None:
+        """Say that what a run waited for is over; the wait is resumed, also when it comes later.
+
+        Raises:
+            Refused: A rule says no; nothing was changed.
+        """
+        return _single(self.complete_many([completion], conn=conn))
+
+    def complete_many(
+        self, completions: Sequence[Complete], *, conn: Connection[Any] | None = None
+    ) -> list[CompleteAnswer | Refused] | None:
+        """Complete up to 1,000 dependencies in one transaction, each answered for itself.
+
+        Raises:
+            Refused: A message is malformed, or there are too many; nothing was changed.
+        """
+        bodies = [_checked(one) for one in _bounded(completions)]
+        if conn is not None:
+            return [_answer(one, CompleteAnswer) for one in door.call(conn, "complete", bodies)]
+        if self._pool is None:
+            return self._send(RESUMES, TaskName.COMPLETE, bodies)
+        with self._pool.connection() as own, own.transaction():
+            result = dependencies.complete(own, bodies, how="hint")
+        post = self._post()
+        for dependency_id in result.completed:
+            add_hint(post, dependency_id)
+        post.send()
+        return [_answer(one.refused or one, CompleteAnswer) for one in result.answers]
+
+    def claim(self, continuation_id: str) -> bool:
+        """Claim a continuation for a while; True for one caller. It thins out repeats, and decides nothing.
+
+        Raises:
+            BadRequest: There is no database.
+        """
+        if self._pool is None:
+            raise BadRequest("claim needs a database; this client has the broker alone. Ignore repeats by wait number.")
+        with self._pool.connection() as conn:
+            return door.claim_continuation(conn, continuation_id)
+
+    def done(self, continuation_id: str, *, conn: Connection[Any] | None = None) -> bool | None:
+        """Say, for the process that goes on, that it has its continuation: it is not sent again. True once."""
+        if conn is not None:
+            return door.finish_continuation(conn, continuation_id)
+        if self._pool is None:
+            return self._send(RESUMES, TaskName.DONE, [_checked(Done(v=1, continuation_id=continuation_id))])
+        with self._pool.connection() as own:
+            return door.finish_continuation(own, continuation_id)
+
+    def replies(self, queue: str = CONTINUATIONS, *, stopping: Event) -> Generator[Reply]:
+        """Yield what comes on a reply queue, until told to stop: continuations, refusals, receipts.
+
+        A continuation that is lost on the way is sent again until `done`; ignore one whose wait the run has passed.
+        """
+        yield from take_replies(self._settings, queue, stopping=stopping)
+
+    def _deferrals(
+        self,
+        kind: Literal["defer", "cancel"],
+        messages: Sequence[Defer] | Sequence[Cancel],
+        type_: type[A],
+        *,
+        conn: Connection[Any] | None,
+    ) -> list[A | Refused] | None:
+        bodies = [_checked(one) for one in _bounded(messages)]
+        if conn is not None:
+            return [_answer(one, type_) for one in door.call(conn, kind, bodies)]
+        if self._pool is None:
+            task = TaskName.DEFER if kind == "defer" else TaskName.CANCEL
+            return self._send(DEFERRALS, task, bodies)
+        with self._pool.connection() as own, own.transaction():
+            results = deferrals.apply(own, [Deferral(kind, body) for body in bodies])
+        post = self._post()
+        for message, result in zip(messages, results, strict=True):
+            add_follow_up(post, message, result, settings=self._settings, keys=self._keys)
+        post.send()
+        return [_answer(result.refused or result.answer or {}, type_) for result in results]
+
+    def _send(self, queue: str, task: TaskName, bodies: Sequence[bytes]) -> None:
+        post = self._post()
+        for body in bodies:
+            post.add(queue, task, body, task_id=str(uuid4()))
+        post.send()
+
+    def _post(self) -> Post:
+        return Post(self._redis, self._keys, holds=self._settings.transport == "deferred")
+
+
+def _checked(message: Message) -> bytes:
+    """Return a message's JSON, held to the rules of its type: a struct that was made by hand was not checked."""
+    body = msgspec.json.encode(message)
+    read(body, type(message))
+    return body
+
+
+def _bounded(messages: Sequence[M]) -> Sequence[M]:
+    if len(messages) > MANY_MAX:
+        raise Refused(f"{len(messages)} messages in one call; expected at most {MANY_MAX}. Send them in parts.")
+    return messages
+
+
+def _answer(answer: Any, type_: type[A]) -> A | Refused:
+    if isinstance(answer, Refusal):
+        return Refused(answer.problem, code=answer.code, **answer.facts)
+    return msgspec.convert(answer, type_, from_attributes=True)
+
+
+def _single(answers: list[A | Refused] | None) -> A | None:
+    """Return the only answer; a refusal is raised."""
+    if answers is None:
+        return None
+    (answer,) = answers
+    if isinstance(answer, Refused):
+        raise answer
+    return answer

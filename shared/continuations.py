@@ -1,0 +1,67 @@
+"""What a resumed wait calls for: one function for the resume worker, the restore and the sweeper.
+
+No checkpoint: a live continuation. A checkpoint that is not restored: its restore. Restored: a continuation to the
+restored process. Source: the design, section 5.
+"""
+
+from uuid import uuid4
+
+from shared.db.dependencies import Resumed
+from shared.messages import Continue, Outcome, Restore, StoredCheckpoint
+from shared.post import Post
+from shared.queues import TaskName, checkpoints_queue
+from shared.task_ids import restore_id
+from shared.vocabulary import CheckpointStatus, Mode
+
+
+def add_what_it_calls_for(post: Post, row: Resumed) -> None:
+    """Add the message that a resumed wait calls for."""
+    if row.checkpoint_id is None:
+        _add_continuation(post, row, mode=Mode.LIVE)
+    elif row.checkpoint_status == CheckpointStatus.RESTORED:
+        _add_continuation(post, row, mode=Mode.RESTORED)
+    else:
+        _add_restore(post, row)
+
+
+def _add_continuation(post: Post, row: Resumed, *, mode: Mode) -> None:
+    is_restored = mode is Mode.RESTORED
+    message = Continue(
+        v=1,
+        continuation_id=row.id,
+        run_id=row.run_id,
+        attempt=row.attempt,
+        wait_number=row.wait_number,
+        dependency_id=row.id,
+        reason=row.reason,
+        mode=mode,
+        workload=row.restored_workload if is_restored else row.workload,
+        outcomes={} if row.resume_at else {row.id: Outcome(type=row.outcome_type, value=row.outcome)},
+        resumed_at=row.resumed_at,
+        checkpoint=_stored(row) if is_restored else None,
+        traceparent=row.traceparent,
+    )
+    post.add(row.reply_to, TaskName.CONTINUE, message, task_id=str(uuid4()), traceparent=row.traceparent)
+
+
+def _stored(row: Resumed) -> StoredCheckpoint | None:
+    if row.checkpoint_id is None or row.location is None:
+        return None
+    return StoredCheckpoint(id=row.checkpoint_id, location=row.location, digest=row.digest, bytes=row.image_bytes)
+
+
+def _add_restore(post: Post, row: Resumed) -> None:
+    message = Restore(
+        v=1,
+        dependency_id=row.id,
+        run_id=row.run_id,
+        wait_number=row.wait_number,
+        traceparent=row.traceparent,
+    )
+    post.add(
+        checkpoints_queue(row.checkpoint_node or str(row.workload["node"])),
+        TaskName.RESTORE,
+        message,
+        task_id=restore_id(row.run_id, row.wait_number, (row.epoch or 0) + 1),
+        traceparent=row.traceparent,
+    )

@@ -1,0 +1,40 @@
+"""Waiting inside a process for a server that is away for the moment: the same again, until it answers."""
+
+from collections.abc import Callable
+from threading import Event
+from typing import TypeVar
+
+import structlog
+from tenacity import RetryCallState, Retrying, retry_if_exception, sleep_using_event, wait_exponential_jitter
+
+from shared.db.moment import is_of_the_moment
+
+T = TypeVar("T")
+FIRST_SECONDS = 0.1
+LONGEST_SECONDS = 2.0
+
+log = structlog.get_logger(__name__)
+
+
+def patiently(work: Callable[[], T], *, what: str, wake: Event | None = None) -> T:
+    """Return what `work` returns; errors of the moment are waited out, all others are raised.
+
+    Only for work that may be repeated: a transaction whose outcome is read before it is tried again.
+
+    Args:
+        work: Is called until it answers.
+        what: For the log: what cannot be done just now.
+        wake: Set it to have the next try at once.
+    """
+
+    def report(state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        log.warning("postgres.unreachable", what=what, tries=state.attempt_number, error=str(error))
+
+    return Retrying(
+        retry=retry_if_exception(is_of_the_moment),
+        wait=wait_exponential_jitter(initial=FIRST_SECONDS, max=LONGEST_SECONDS, jitter=FIRST_SECONDS),
+        sleep=sleep_using_event(wake or Event()),
+        before_sleep=report,
+        reraise=True,
+    )(work)

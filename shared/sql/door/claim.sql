@@ -1,0 +1,1 @@
+SELECT claim_continuation(%(id)s)

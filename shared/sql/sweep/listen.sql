@@ -1,0 +1,1 @@
+LISTEN checkpoint_due

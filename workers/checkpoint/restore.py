@@ -1,0 +1,137 @@
+"""Bringing a frozen run back: claim, restore into a held process, permit, let it run, continue.
+
+Reads like the design's paragraph "The wait of a frozen run ends".
+"""
+
+from datetime import timedelta
+from enum import StrEnum
+from threading import Event
+
+import structlog
+
+from shared.continuations import add_what_it_calls_for
+from shared.db import dependencies, restores
+from shared.db.restores import RestoreClaim
+from shared.errors import EngineError
+from shared.messages import Restore, Workload
+from shared.patience import patiently
+from shared.queues import TaskName, checkpoints_queue
+from shared.seam import effect
+from shared.task_ids import restore_id
+from workers.checkpoint import duties
+from workers.engines.engine import Image
+from workers.node.lock import NodeLock
+from workers.node.node import Node
+
+log = structlog.get_logger(__name__)
+
+# The lock is held for seconds, by a take that frees the run or by the node's agent.
+BUSY_DELAY = timedelta(seconds=1)
+
+
+class Restored(StrEnum):
+    """How a restore ended."""
+
+    BUSY = "busy"
+    NOTHING_TO_DO = "nothing-to-do"
+    RESTORED = "restored"
+    NOT_PERMITTED = "not-permitted"
+    GIVEN_BACK = "given-back"
+
+
+def restore(node: Node, message: Restore) -> Restored:
+    """Bring the run of a resumed wait back on this node; twice requested, it is brought back once."""
+    with node.lock(message.run_id) as lock:
+        if lock is None:
+            _send_again(node, message)
+            return Restored.BUSY
+        claim = _claim(node, message)
+        if claim is None:
+            return Restored.NOTHING_TO_DO
+        log.info("restore.claimed", checkpoint_id=claim.id, epoch=claim.epoch, restores=claim.restores)
+        try:
+            return _bring_back(node, claim, lock)
+        except EngineError as error:
+            return _give_back(node, claim, error)
+
+
+def _claim(node: Node, message: Restore) -> RestoreClaim | None:
+    lease = timedelta(milliseconds=node.connections.settings.lease_ms)
+
+    def claim() -> RestoreClaim | None:
+        with node.connections.pool.connection() as conn:
+            return restores.claim_restore(conn, message.dependency_id, run_id=message.run_id, lease=lease)
+
+    # An answer that was lost leaves a claim of nobody: its lease runs out, then a sweep brings it back.
+    claimed = patiently(claim, what="claim_restore")
+    effect("restore.claimed")
+    return claimed
+
+
+def _bring_back(node: Node, claim: RestoreClaim, lock: NodeLock) -> Restored:
+    engine, old = node.engine(claim.workload)
+    if not claim.is_freed:
+        engine.kill(old)
+        duties.mark_freed(node, claim.id)
+    image = Image(claim.location, claim.digest, claim.image_bytes)
+    held = engine.restore(image, name=f"{claim.id}-{claim.epoch}", workload=old, lock=lock, stop=Event())
+    effect("restore.held")
+    if not _permit(node, claim, held):
+        # The run is over, or another restored it: this process is ours alone, and nobody will ask for it.
+        engine.kill(held)
+        log.info("restore.not-permitted", checkpoint_id=claim.id, epoch=claim.epoch)
+        return Restored.NOT_PERMITTED
+    engine.permit(held)
+    effect("restore.let-run")
+    _continue(node, claim)
+    log.info("checkpoint.restored", checkpoint_id=claim.id, epoch=claim.epoch)
+    return Restored.RESTORED
+
+
+def _permit(node: Node, claim: RestoreClaim, held: Workload) -> bool:
+    def permit() -> bool:
+        with node.connections.pool.connection() as conn:
+            # Zero rows may be an earlier try of this very statement whose answer was lost: read it.
+            return restores.permit(conn, claim, workload=held.to_json()) or restores.is_permitted(conn, claim)
+
+    permitted = patiently(permit, what="permit")
+    effect("restore.permitted")
+    return permitted
+
+
+def _continue(node: Node, claim: RestoreClaim) -> None:
+    """Send the continuation; if it is lost, or this worker dies before, a sweep sends it."""
+
+    def read() -> list[dependencies.Resumed]:
+        with node.connections.pool.connection() as conn:
+            return dependencies.to_continue(conn, [claim.dependency_id])
+
+    rows = patiently(read, what="continue")
+    with node.connections.hints() as post:
+        for row in rows:
+            add_what_it_calls_for(post, row)
+    effect("restore.continued")
+
+
+def _give_back(node: Node, claim: RestoreClaim, error: EngineError) -> Restored:
+    """The restore failed: never dropped, a sweep asks again with growing gaps."""
+
+    def give_back() -> bool:
+        with node.connections.pool.connection() as conn:
+            return restores.give_back(conn, claim, error=error.message)
+
+    is_back = patiently(give_back, what="give_back")
+    effect("restore.given-back")
+    log.warning("restore.failed", checkpoint_id=claim.id, restores=claim.restores, error=error.message, is_back=is_back)
+    return Restored.GIVEN_BACK
+
+
+def _send_again(node: Node, message: Restore) -> None:
+    with node.connections.hints() as post:
+        post.add(
+            checkpoints_queue(node.name),
+            TaskName.RESTORE,
+            message,
+            task_id=restore_id(message.run_id, message.wait_number, 0),
+            countdown=BUSY_DELAY,
+        )

@@ -1,0 +1,104 @@
+"""`checkpoints worker KIND`: one process of the Procfile."""
+
+import os
+import signal
+from threading import Event
+from types import FrameType
+from urllib.parse import urlsplit
+
+from shared.errors import Misconfigured
+from shared.settings import Settings, current_settings
+from shared.telemetry import logs
+from workers.cli.kinds import WorkerKind
+
+
+def run_worker(kind: WorkerKind) -> None:
+    """Be a worker until SIGTERM; returns or exits when it has stopped.
+
+    Raises:
+        Misconfigured: A setting is wrong, or Flower has no address.
+        SchemaMismatch: The database lacks migrations of this release.
+    """
+    settings = current_settings()
+    logs.set_up()
+    match kind:
+        case WorkerKind.CHECKPOINT:
+            _run_checkpoint(settings)
+        case WorkerKind.RESUME:
+            _run_resume(settings)
+        case WorkerKind.SWEEPER:
+            _run_sweeper(settings)
+        case WorkerKind.FLOWER:
+            _run_flower(settings)
+
+
+def _run_checkpoint(settings: Settings) -> None:
+    from shared.queues import checkpoints_queue  # noqa: PLC0415 - each kind imports its own
+    from workers.checkpoint.tasks import app  # noqa: PLC0415
+
+    app.worker_main(
+        _celery_arguments(
+            WorkerKind.CHECKPOINT,
+            settings,
+            queue=checkpoints_queue(settings.node),
+            # A take waits for an engine's command, not for Python.
+            threads=settings.take_concurrency,
+        )
+    )
+
+
+def _run_resume(settings: Settings) -> None:
+    from workers.resume.tasks import app  # noqa: PLC0415
+
+    # Its drain reads `resumes` itself; Celery's part is to be seen, and has a queue that stays empty.
+    app.worker_main(_celery_arguments(WorkerKind.RESUME, settings, queue="resume.control", threads=1))
+
+
+def _celery_arguments(kind: WorkerKind, settings: Settings, *, queue: str, threads: int) -> list[str]:
+    return [
+        "worker",
+        "--pool=threads",
+        f"--concurrency={threads}",
+        f"--queues={queue}",
+        # The pid tells the workers of a pool apart.
+        f"--hostname={kind}.{os.getpid()}@{settings.node}",
+        "--task-events",
+        # What workers tell each other at their start is only about `control.revoke`, which nobody uses.
+        "--without-mingle",
+        "--without-gossip",
+        "--loglevel=INFO",
+    ]
+
+
+def _run_sweeper(settings: Settings) -> None:
+    from shared.connections import Connections  # noqa: PLC0415
+    from workers.sweeper.loop import run  # noqa: PLC0415
+
+    stopping = Event()
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        stopping.set()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    connections = Connections.open(settings, name="sweeper settings", size=1)
+    try:
+        run(connections, stopping)
+    finally:
+        connections.close()
+
+
+def _run_flower(settings: Settings) -> None:
+    """Be Flower, for whoever has the password."""
+    where = urlsplit(os.environ.get("CHECKPOINT_FLOWER_URL", ""))
+    if not (where.hostname and where.port and where.username and where.password):
+        raise Misconfigured(
+            "CHECKPOINT_FLOWER_URL is missing or incomplete; expected http://user:password@address:port. "
+            "Flower shows what runs are called, so it never starts without a password."
+        )
+    from shared.queues import make_app  # noqa: PLC0415
+
+    # By environment, since others can read a command line.
+    os.environ["FLOWER_BASIC_AUTH"] = f"{where.username}:{where.password}"
+    app = make_app("flower", settings)
+    app.start(["flower", f"--address={where.hostname}", f"--port={where.port}"])

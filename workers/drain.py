@@ -1,0 +1,162 @@
+"""A drain: takes a queue's messages in batches inside an ordinary Celery worker, so that Flower sees the worker.
+
+One thread with its own connections reads the list itself: through kombu's path for each message the same costs four
+times as much, and a kill -9 there can lose a message. What is taken lies in a list of this drain's own until the
+next turn acknowledges it; the list of a drain whose lease is over is put back by the others. Source: the design,
+section 2.
+"""
+
+import os
+import time
+from collections.abc import Sequence
+from importlib.resources import files
+from threading import Event, Thread
+from typing import Any, Final, cast
+from uuid import uuid4
+
+import structlog
+from psycopg import Connection
+from redis import RedisError
+
+from shared.broker import Command, Keys, connect, round_trip
+from shared.db.moment import is_of_the_moment
+from shared.db.pool import connect as connect_postgres
+from shared.db.rejections import Rejection, keep
+from shared.post import Post
+from shared.settings import Settings
+from workers.intake import Handled, Story, handle
+from workers.watchers import Watcher
+
+BATCH_MESSAGES: Final = 500  # 100 cost 0.03 ms a message more, 1,000 nothing less
+BATCH_BYTES: Final = 8 * 1024 * 1024
+BLOCK_SECONDS: Final = 1  # also the longest time until a stop is heard
+LEASE_MS: Final = 6_000  # several turns; a killed drain's messages come back after it
+AWAY: Final = 0.2  # seconds between two looks at a server that is away
+EXIT_BROKEN: Final = 70
+
+TAKE_SCRIPT: Final = files("workers").joinpath("take.lua").read_text()
+
+log = structlog.get_logger(__name__)
+
+
+class Drain:
+    """The thread that takes a story's messages.
+
+    Args:
+        story: What the messages mean.
+        settings: Where the servers are.
+        watcher: Is told of every batch.
+    """
+
+    def __init__(self, story: Story, settings: Settings, watcher: Watcher) -> None:
+        self._story = story
+        self._settings = settings
+        self._watcher = watcher
+        keys = Keys(settings.key_prefix)
+        self._keys = keys
+        self._redis = connect(settings, blocking=True)
+        self._queue = keys.queue(story.queue)
+        # Not the worker's name: two workers that share one by mistake would acknowledge each other's messages.
+        self._taken = keys.taken(story.queue, uuid4().hex)
+        self._lists = (self._queue, self._taken, keys.drains(story.queue))
+        self._conn: Connection[Any] | None = None
+        self._is_in_doubt = True  # something may lie in our list that was not handled
+        self._stopping = Event()
+        self._thread = Thread(target=self._run, name=f"drain-{story.queue}", daemon=True)
+        self.turned_at = time.monotonic()
+
+    def start(self) -> None:
+        """Begin to take messages."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Finish the batch in hand, acknowledge it, and end."""
+        self._stopping.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping.is_set():
+                self._turn()
+            self._leave()
+        except BaseException:
+            # A worker without its drain looks healthy and does nothing: it has to end, and is started again.
+            log.critical("drain.broken", queue=self._story.queue, exc_info=True)
+            os._exit(EXIT_BROKEN)
+
+    def _turn(self) -> None:
+        """Take and handle one batch; a server that is away costs nothing but time."""
+        try:
+            batch = self._take()
+            self._is_in_doubt = True
+            if batch:
+                self._watcher.taken(self._story.queue, self._handle(batch))
+            self._is_in_doubt = False
+            self.turned_at = time.monotonic()
+        except Exception as error:
+            if not (isinstance(error, RedisError) or is_of_the_moment(error)):
+                raise
+            log.warning("drain.waiting", queue=self._story.queue, error=str(error).strip())
+            self._stopping.wait(AWAY)
+
+    def _take(self) -> list[bytes]:
+        """Acknowledge the last batch and take the next, in one packet that wakes with the first message."""
+        take: Command = ("EVAL", TAKE_SCRIPT, 3, *self._lists, BATCH_MESSAGES, BATCH_BYTES, LEASE_MS)
+        commands: list[Command] = [take]
+        if not self._is_in_doubt:
+            # The server holds the script back until the second command has a message.
+            commands = [
+                ("DEL", self._taken),
+                ("BLMOVE", self._queue, self._taken, "RIGHT", "RIGHT", BLOCK_SECONDS),
+                take,
+            ]
+        answers = round_trip(self._redis, commands)
+        for answer in answers:
+            if isinstance(answer, RedisError):
+                raise answer
+        return cast("list[bytes]", answers[-1])
+
+    def _handle(self, batch: Sequence[bytes]) -> Handled:
+        try:
+            return handle(self._story, batch, conn=self._postgres(), post=self._post())
+        except Exception as error:
+            if isinstance(error, RedisError) or is_of_the_moment(error):
+                raise
+            # It lies in the data: halve the batch down to the message, and set that one aside.
+            if len(batch) == 1:
+                return self._set_aside(batch[0], error)
+            half = len(batch) // 2
+            first, second = self._handle(batch[:half]), self._handle(batch[half:])
+            return Handled([*first.letters, *second.letters], [*first.returns, *second.returns])
+
+    def _set_aside(self, raw: bytes, error: Exception) -> Handled:
+        log.error("message.set-aside", queue=self._story.queue, exc_info=error)
+        rejection = Rejection(
+            queue=self._story.queue,
+            code="invalid-message",
+            problem=f"it could not be handled: {error}",
+            raw=raw[:65_536],
+        )
+        keep(self._postgres(), [rejection])
+        return Handled([], [])
+
+    def _postgres(self) -> Connection[Any]:
+        if self._conn is None or self._conn.closed:
+            self._conn = connect_postgres(self._settings, name=f"drain {self._story.queue}")
+        return self._conn
+
+    def _post(self) -> Post:
+        return Post(self._redis, self._keys, holds=self._settings.transport == "deferred")
+
+    def _leave(self) -> None:
+        """Acknowledge what was handled; what was not is put back by the others when the lease is over."""
+        try:
+            if not self._is_in_doubt:
+                round_trip(
+                    self._redis, [("DEL", self._taken), ("ZREM", self._keys.drains(self._story.queue), self._taken)]
+                )
+        except RedisError as error:
+            log.warning("drain.left-unacknowledged", queue=self._story.queue, error=str(error))
+        if self._conn is not None:
+            self._conn.close()
+        self._redis.close()

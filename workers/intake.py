@@ -1,0 +1,118 @@
+"""What every drain does with a batch of messages: read, refuse by name, write in one transaction, then answer.
+
+The story (`resume`, `defer`) writes; here is what all of them share. Nothing is sent before the commit.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+from uuid import uuid4
+
+import structlog
+from psycopg import Connection
+
+from shared.db import rejections
+from shared.db.deferrals import Refusal
+from shared.errors import Refused
+from shared.letters import Letter, Return, open_letter, return_to_sender
+from shared.messages import Message, Taken
+from shared.messages import Refused as RunRefused
+from shared.post import Post
+from shared.queues import CONTINUATIONS, TaskName
+from shared.seam import effect
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a story wrote: which letters a rule refused, and what to send after the commit."""
+
+    refused: Mapping[int, Refusal] = field(default_factory=dict[int, Refusal])
+    follow: Callable[[Post], None] = lambda _post: None
+
+
+class Story(Protocol):
+    """What a drain's messages mean."""
+
+    queue: str
+    types: Mapping[TaskName, type[Message]]
+
+    def write(self, conn: Connection[Any], letters: Sequence[Letter]) -> Written:
+        """Write what the letters say, in the caller's transaction, in their order."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Handled:
+    """What became of a batch, for whoever watches: the letters that were taken, and those refused."""
+
+    letters: Sequence[Letter]
+    returns: Sequence[Return]
+
+
+def handle(story: Story, raws: Sequence[bytes], *, conn: Connection[Any], post: Post) -> Handled:
+    """Take a batch from its bytes to its answers; repeated whole after any error, since every step may be.
+
+    Raises:
+        psycopg.Error: Nothing was written.
+        redis.RedisError: All was written, not all was sent.
+    """
+    opened = [open_letter(raw, queue=story.queue, types=story.types) for raw in raws]
+    letters = [one for one in opened if isinstance(one, Letter)]
+    returns = [one for one in opened if isinstance(one, Return)]
+    with conn.transaction():
+        written = story.write(conn, letters) if letters else Written()
+        returns += [_refused_by_rule(story, letters[number], refusal) for number, refusal in written.refused.items()]
+        returns = [_addressed(conn, one) for one in returns]
+        if returns:
+            rejections.keep(conn, [one.rejection for one in returns])
+    effect(f"{story.queue}.committed")
+    written.follow(post)
+    _add_receipts(post, letters, written.refused)
+    for one in returns:
+        _add_refusal(post, one)
+    post.send()
+    effect(f"{story.queue}.sent")
+    return Handled(letters, returns)
+
+
+def _refused_by_rule(story: Story, letter: Letter, refusal: Refusal) -> Return:
+    refused = Refused(refusal.problem, code=refusal.code, **refusal.facts)
+    return return_to_sender(
+        refused, queue=story.queue, raw=letter.raw, task=letter.task, id_=letter.id, body=letter.body
+    )
+
+
+def _addressed(conn: Connection[Any], returned: Return) -> Return:
+    """Find where a refusal goes: not at all when neither run nor dependency was named."""
+    rejection = returned.rejection
+    log.info("message.refused", queue=rejection.queue, code=rejection.code, problem=rejection.problem)
+    if returned.to or not (rejection.run_id or rejection.dependency_id):
+        return returned
+    found = rejections.reply_to(conn, run_id=rejection.run_id, dependency_id=rejection.dependency_id)
+    return Return(rejection, [found or CONTINUATIONS])
+
+
+def _add_refusal(post: Post, returned: Return) -> None:
+    rejection = returned.rejection
+    message = RunRefused(
+        v=1,
+        message=rejection.message,
+        id=rejection.message_id,
+        run_id=rejection.run_id,
+        dependency_id=rejection.dependency_id,
+        code=rejection.code,
+        problem=rejection.problem,
+        facts=rejection.facts,
+    )
+    for queue in returned.to:
+        post.add(queue, TaskName.REFUSED, message, task_id=str(uuid4()))
+
+
+def _add_receipts(post: Post, letters: Sequence[Letter], refused: Mapping[int, Refusal]) -> None:
+    for number, letter in enumerate(letters):
+        queue = getattr(letter.message, "receipt_to", None)
+        if queue is not None and number not in refused:
+            receipt = Taken(v=1, message=letter.task, id=letter.id)
+            post.add(queue, TaskName.TAKEN, receipt, task_id=str(uuid4()))

@@ -1,0 +1,111 @@
+"""The node's agent: says that the node lives, and makes the node what Postgres says. A net that nothing relies on.
+
+On each node one worker holds it. Level-triggered: every turn it lists what stands still here and settles each, under
+the run's lock. Source: the design, rule 9.
+"""
+
+import os
+from contextlib import ExitStack
+from datetime import timedelta
+from threading import Event, Thread
+from typing import Final
+
+import structlog
+
+from shared.db import checkpoints, nodes
+from shared.db.moment import is_of_the_moment
+from shared.errors import EngineError
+from shared.seam import effect
+from workers.engines.available import engine_for, offered_engines
+from workers.node.lock import agent_lock
+from workers.node.node import Node
+from workers.node.settle import settle
+
+EXIT_BROKEN: Final = 70
+ELECTION_PERIOD: Final = timedelta(seconds=1)  # how soon another worker takes over from a dead one
+
+log = structlog.get_logger(__name__)
+
+
+class Agent:
+    """The thread that is the agent as long as it holds the node's agent lock.
+
+    Args:
+        node: Its node.
+    """
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._stopping = Event()
+        self._thread = Thread(target=self._run, name="agent", daemon=True)
+
+    def start(self) -> None:
+        """Begin: as the node's agent, or as the next one."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Finish the turn and end."""
+        self._stopping.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        period = timedelta(milliseconds=self._node.connections.settings.agent_period_ms)
+        try:
+            with ExitStack() as stack:
+                while stack.enter_context(agent_lock(self._node.connections.settings.lock_folder)) is None:
+                    if self._stopping.wait(ELECTION_PERIOD.total_seconds()):
+                        return
+                while not self._stopping.is_set():
+                    self._turn()
+                    self._stopping.wait(period.total_seconds())
+        except BaseException:
+            # A node whose agent is gone would look silent: its worker ends, and is started again.
+            log.critical("agent.broken", exc_info=True)
+            os._exit(EXIT_BROKEN)
+
+    def _turn(self) -> None:
+        try:
+            be_seen(self._node)
+            settle_what_stands(self._node)
+        except Exception as error:
+            if not is_of_the_moment(error):
+                raise
+            log.warning("agent.waiting", error=str(error).strip())
+
+
+def be_seen(node: Node) -> None:
+    """Write down that this node lives; if it was away, its waits are looked at now."""
+    settings = node.connections.settings
+    engines = [str(name) for name in offered_engines(settings)]
+    silent = timedelta(milliseconds=settings.node_silent_ms)
+    with node.connections.pool.connection() as conn, conn.transaction():
+        if nodes.seen(conn, node.name, engines=engines, silent=silent):
+            woken = nodes.wake(conn, node.name)
+            log.info("node.appeared", node=node.name, engines=engines, woken=woken)
+
+
+def settle_what_stands(node: Node) -> int:
+    """Settle every workload that stands still here and was ever ours; return how many were looked at."""
+    settings = node.connections.settings
+    standing = [
+        workload.to_json()
+        for name in offered_engines(settings)
+        for workload in engine_for(name, settings).standing(node=node.name)
+    ]
+    if not standing:
+        return 0
+    with node.connections.pool.connection() as conn:
+        ours = checkpoints.of_workloads(conn, standing)
+    for run_id, workload in ours:
+        # Busy: whoever has it knows better. Settling reads Postgres again, under the lock.
+        with node.lock(run_id) as lock:
+            if lock is None:
+                continue
+            try:
+                outcome = settle(node, run_id=run_id, workload=workload)
+            except EngineError as error:
+                log.warning("agent.unsettled", run_id=run_id, error=error.message)
+                continue
+            effect("agent.settled")
+            log.debug("agent.settled", run_id=run_id, outcome=outcome)
+    return len(ours)

@@ -1,0 +1,63 @@
+"""The sweeper: level-triggered over `look_at`, the only clock of time waits. Any number may run at once."""
+
+import time
+from threading import Event
+from typing import Any, Final
+
+import structlog
+from psycopg import Connection
+from redis import RedisError
+
+from shared.connections import Connections
+from shared.db.moment import is_of_the_moment
+from shared.db.notices import listen, wait_for_notice
+from shared.db.pool import connect
+from shared.db.sweeps import seconds_to_next
+from workers.sweeper.sweeps import sweep_checkpoints, sweep_rejected, sweep_waits
+
+ROUNDS: Final = 20  # of 500 rows; then the others have their turn
+AWAY_SECONDS: Final = 0.5
+
+log = structlog.get_logger(__name__)
+
+
+def run(at: Connections, stopping: Event) -> None:
+    """Sweep until told to stop; a server that is away is waited out."""
+    conn: Connection[Any] | None = None
+    while not stopping.is_set():
+        try:
+            if conn is None or conn.closed:
+                conn = connect(at.settings, name="sweeper")
+                listen(conn)
+            turn(at, conn)
+            wait_for_notice(conn, seconds=_pause(at, conn))
+        except Exception as error:
+            if not (isinstance(error, RedisError) or is_of_the_moment(error)):
+                raise
+            log.warning("sweeper.waiting", error=str(error).strip())
+            stopping.wait(AWAY_SECONDS)
+    if conn is not None:
+        conn.close()
+
+
+def turn(at: Connections, conn: Connection[Any]) -> int:
+    """Look at everything whose time has come, within the limit of a turn; return how many rows that were."""
+    started = time.monotonic()
+    count = 0
+    for sweep in (sweep_waits, sweep_checkpoints):
+        for _ in range(ROUNDS):
+            found = sweep(at, conn)
+            count += found
+            if not found:
+                break
+        else:
+            log.warning("sweep.limit-reached", sweep=sweep.__name__, rows=count)
+    count += sweep_rejected(at, conn)
+    log.debug("sweep.done", rows=count, seconds=round(time.monotonic() - started, 3))
+    return count
+
+
+def _pause(at: Connections, conn: Connection[Any]) -> float:
+    longest = at.settings.sweep_period_ms / 1000
+    next_look = seconds_to_next(conn)
+    return longest if next_look is None else max(0.0, min(longest, next_look))

@@ -1,0 +1,98 @@
+"""What a sweep does: one function for each thing that may be left or late. Reads Postgres alone."""
+
+from datetime import timedelta
+from typing import Any, Final
+
+import msgspec
+import structlog
+from psycopg import Connection
+
+from shared.connections import Connections
+from shared.continuations import add_what_it_calls_for
+from shared.db import dependencies, rejections, sweeps
+from shared.db.rejections import Rejection
+from shared.db.sweeps import Due
+from shared.follow_ups import add_hint
+from shared.guard import SetAside
+from shared.messages import Take
+from shared.post import Post
+from shared.queues import TaskName, checkpoints_queue
+from shared.seam import effect
+from shared.task_ids import take_id
+
+ROWS: Final = 500  # 40 ms on a table of a million rows, short enough not to hold up others
+REJECTED: Final = 100
+
+log = structlog.get_logger(__name__)
+
+
+def sweep_waits(at: Connections, conn: Connection[Any]) -> int:
+    """Look at the waits whose time has come; return how many there were.
+
+    Rows are moved on to their next look before anything is sent: what is lost on the way comes again then.
+    """
+    with conn.transaction():
+        due = sweeps.dependencies(conn, limit=ROWS)
+        resumed = dependencies.to_continue(conn, [row.id for row in due if row.calls_for == "continue"])
+    effect("sweep.waits-moved-on")
+    with at.hints() as post:
+        for row in due:
+            if row.calls_for == "take":
+                _add_take(post, row)
+            elif row.calls_for in {"complete", "resume"}:
+                # Only the resume worker writes resumed_at.
+                add_hint(post, row.id)
+        for row in resumed:
+            add_what_it_calls_for(post, row)
+    _log("waits", due)
+    return len(due)
+
+
+def sweep_checkpoints(at: Connections, conn: Connection[Any]) -> int:
+    """Look at checkpoints whose worker may be gone, or that have a duty left; return how many there were."""
+    with conn.transaction():
+        due = sweeps.checkpoints(conn, limit=ROWS)
+    effect("sweep.checkpoints-moved-on")
+    with at.hints() as post:
+        for row in due:
+            if row.calls_for == "take":
+                _add_take(post, row)
+    _log("checkpoints", due)
+    return len(due)
+
+
+def sweep_rejected(at: Connections, conn: Connection[Any]) -> int:
+    """Move messages that Celery's workers set aside from Redis into Postgres; return how many."""
+    kept: Any = at.redis.lrange(at.keys.rejected, -REJECTED, -1)
+    if not kept:
+        return 0
+    found = [msgspec.json.decode(one, type=SetAside) for one in kept]
+    with conn.transaction():
+        rejections.keep(
+            conn,
+            [Rejection(queue=one.queue, code="invalid-message", problem=one.reason, raw=one.message) for one in found],
+        )
+        rejections.prune(conn, keep=at.settings.keep_rejections)
+    # After the commit: another sweeper may keep a row twice, none is lost.
+    at.redis.ltrim(at.keys.rejected, 0, -len(found) - 1)
+    return len(found)
+
+
+def _add_take(post: Post, row: Due) -> None:
+    message = Take(
+        v=1, dependency_id=row.id, run_id=row.run_id, wait_number=row.wait_number, traceparent=row.traceparent
+    )
+    post.add(
+        checkpoints_queue(row.node),
+        TaskName.TAKE,
+        message,
+        task_id=take_id(row.run_id, row.wait_number),
+        countdown=row.countdown or timedelta(0),
+        traceparent=row.traceparent,
+    )
+
+
+def _log(what: str, due: list[Due]) -> None:
+    if due:
+        counts = {step: sum(row.calls_for == step for row in due) for step in {row.calls_for for row in due}}
+        log.info("rows.swept", what=what, **counts)
