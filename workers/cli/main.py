@@ -76,3 +76,7 @@ def main() -> None:
     except DeferredCheckpointError as error:
         typer.echo(f"checkpoints: {error.message}", err=True)
         raise SystemExit(UNREACHABLE if error.code == "unreachable" else FAILED) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -29,6 +29,7 @@ def run(at: Connections, stopping: Event) -> None:
             if conn is None or conn.closed:
                 conn = connect(at.settings, name="sweeper")
                 listen(conn)
+                log.info("sweeper.started")
             turn(at, conn)
             wait_for_notice(conn, seconds=_pause(at, conn))
         except Exception as error:
