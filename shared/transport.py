@@ -48,9 +48,7 @@ class SafeQoS(kombu_redis.QoS):
     def restore_unacked(self, client: object = None) -> None:
         """Give back what is not acknowledged; leave it to the visibility timeout when Redis is gone.
 
-        In stock kombu the error leaves the channel half closed, its second close raises an
-        AttributeError that nobody catches, and every worker that holds anything exits at each restart
-        of Redis.
+        In stock kombu the error leaves this channel half closed and those after it open.
         """
         try:
             super().restore_unacked(client)
@@ -74,8 +72,9 @@ class StockChannel(kombu_redis.Channel):
     def _create_client(self, asynchronous: bool = False) -> Redis:  # noqa: FBT001, FBT002 - kombu's signature
         # kombu builds a client for each command, a fifth of the cost of a publish; with one that is kept,
         # a task costs a worker 753 instead of 1,237 us. It may be shared between threads: each command
-        # takes a connection of the pool. It also outlives the pool's place in the channel, so that a
-        # second close finds it. Clients for BRPOP and fanout have a pool, and a connection, of their own.
+        # takes a connection of the pool. Clients for BRPOP and fanout have a pool of their own.
+        # It also serves the last close: there kombu asks a connection that is gone for its host, and every
+        # worker that holds a message exits with an AttributeError at each restart of Redis.
         if asynchronous:
             return self.Client(connection_pool=self.async_pool)
         return self._kept_client

@@ -21,7 +21,7 @@ from shared.held import RECEIPT_AHEAD
 from shared.post import envelope
 from shared.queues import make_app
 from shared.settings import Settings
-from shared.transport import REJECTED_MAX, StockChannel
+from shared.transport import REJECTED_MAX, StockChannel, StockTransport
 from workers.cli.servers import EmbeddedServer
 
 FAR = timedelta(hours=1)
@@ -120,8 +120,6 @@ def test_a_countdown_of_any_celery_code_waits_in_redis(
     is_batch: bool,
 ) -> None:
     """`apply_async(countdown=)` reaches no worker before it is near."""
-    worker = start_worker(scene.settings)
-
     with (
         open_app(scene.settings) as app,
         app.producer_or_acquire() as producer,
@@ -129,10 +127,11 @@ def test_a_countdown_of_any_celery_code_waits_in_redis(
     ):
         app.send_task("note", kwargs={"word": "far"}, queue="work", countdown=3600, producer=producer)
         app.send_task("note", kwargs={"word": "now"}, queue="work", producer=producer)
+    held_at_once = scene.held()
+    start_worker(scene.settings)
 
     wait_until(lambda: scene.ran() == ["now"] and scene.unacknowledged() == 0)
-    assert scene.held() == 1
-    assert not worker.has_logged("eta")
+    assert held_at_once == scene.held() == 1
 
 
 def test_a_held_countdown_runs_when_it_is_over(scene: Scene, start_worker: StartWorker) -> None:
@@ -229,6 +228,23 @@ def test_a_worker_outlives_a_restart_of_redis_while_it_holds_messages(
         lambda: {"after", "after, with a countdown"} <= set(own_scene.ran()) or not worker.is_alive(), seconds=60
     )
     assert worker.is_alive()
+
+
+def test_a_channel_closes_whole_while_redis_is_gone(own_scene: Scene, own_redis: EmbeddedServer) -> None:
+    """What it holds cannot be given back then; it ends all the same and stays with no connection."""
+    with make_app("reader", own_scene.settings).connection_for_read() as connection:
+        channel = connection.channel()
+        assert isinstance(channel, StockChannel)
+        own_scene.post("note", "held")
+        message = channel.basic_get("work")
+        own_redis.stop()
+
+        channel.close()
+
+        assert message
+        transport = connection.transport
+        assert isinstance(transport, StockTransport)
+        assert transport.channels == []
 
 
 def test_a_worker_outlives_a_redis_that_became_a_replica(own_scene: Scene, start_worker: StartWorker) -> None:
