@@ -14,5 +14,6 @@ def seen(conn: Connection[Any], name: str, *, engines: list[str], silent: timede
 
 
 def wake(conn: Connection[Any], name: str) -> int:
-    """Have the open waits of a node looked at now; return how many."""
-    return conn.execute(statement("node/wake"), {"name": name}).rowcount
+    """Have the open waits and the checkpoints of a node looked at now; return how many."""
+    waits = conn.execute(statement("node/wake"), {"name": name}).rowcount
+    return waits + conn.execute(statement("node/wake_checkpoints"), {"name": name}).rowcount
