@@ -200,16 +200,17 @@ def test_a_killed_worker_is_started_again(start_up: StartUp) -> None:
 
 def test_a_worker_in_a_crash_loop_is_started_for_ever_at_the_same_pace(start_up: StartUp) -> None:
     """Its tries neither grow apart nor end, nor come at once; `up` gives up and names it."""
-    up = start_up({"crasher": CRASHER}, ready_seconds=12)
+    up = start_up({"crasher": CRASHER}, ready_seconds=8)
 
     output, _ = up.process.communicate(timeout=60)
 
     times = [float(start[0]) for start in up.starts("crasher")]
     gaps = [later - sooner for sooner, later in pairwise(times)]
-    assert len(gaps) >= 6
+    # Gaps of 1, 2, 3 ... seconds, as Supervisor makes by itself, would be two here.
+    assert len(gaps) >= 4
     assert all(0.2 <= gap <= 5 for gap in gaps)
     assert up.process.returncode == 1
-    assert "not ready within 12 s: crasher" in output
+    assert "not ready within 8 s: crasher" in output
     assert up.is_gone()
 
 

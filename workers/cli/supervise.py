@@ -1,11 +1,12 @@
 """Supervisor as a child: it starts programs, starts them again when they die, and stops them in order."""
 
+import hashlib
 import http.client
 import os
 import shutil
+import stat
 import subprocess
 import sys
-import tempfile
 import time
 import xmlrpc.client
 from collections.abc import Mapping
@@ -41,6 +42,21 @@ class State:
     pid: int
 
 
+def short_folder(folder: Path) -> Path:
+    """Return a private folder of a short name for a folder of a long one, always the same.
+
+    Raises:
+        SupervisorFailed: Someone else has made a thing of that name.
+    """
+    name = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
+    short = Path("/tmp", f"checkpoints-{name}")  # noqa: S108 - others may make it too, so its owner is looked at
+    short.mkdir(mode=0o700, exist_ok=True)
+    found = short.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
+        raise SupervisorFailed(f"{short} is not a private folder of ours; remove it")
+    return short
+
+
 class Supervisor:
     """A running Supervisor. It dies with this process, and what it started dies with it.
 
@@ -55,10 +71,10 @@ class Supervisor:
         logs, run = folder / "logs", folder / "run"
         for needed in (logs, run):
             needed.mkdir(exist_ok=True, mode=0o700)
-        self.spare_folder: Path | None = None
         self.socket = run / "supervisor.sock"
+        self.spare_folder: Path | None = None
         if len(os.fsencode(self.socket)) > SOCKET_PATH_BYTES:
-            self.spare_folder = Path(tempfile.mkdtemp(prefix="checkpoints-", dir="/tmp"))
+            self.spare_folder = short_folder(folder)
             self.socket = self.spare_folder / "supervisor.sock"
         settings = run / "supervisord.conf"
         write_private(settings, configuration(groups, logs=logs, run=run, socket=self.socket))
