@@ -115,13 +115,9 @@ class Keys:
         return f"{self.prefix}checkpoint:rejected"
 
     def drains(self, queue: str) -> str:
-        """Return the set of worker names that have ever drained a queue and may have left a list."""
+        """Return the sorted set of the lists of `taken` by the moment their drain's lease is over, in milliseconds."""
         return f"{self.prefix}checkpoint:drains:{queue}"
 
     def taken(self, queue: str, worker: str) -> str:
         """Return the list of what a worker has taken from a queue and not acknowledged."""
         return f"{self.prefix}checkpoint:taken:{queue}:{worker}"
-
-    def drain_lease(self, queue: str, worker: str) -> str:
-        """Return the key that lives as long as a worker drains a queue."""
-        return f"{self.prefix}checkpoint:drain_lease:{queue}:{worker}"

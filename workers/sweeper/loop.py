@@ -13,10 +13,11 @@ from shared.db.moment import is_of_the_moment
 from shared.db.notices import listen, wait_for_notice
 from shared.db.pool import connect
 from shared.db.sweeps import seconds_to_next
-from workers.sweeper.sweeps import sweep_checkpoints, sweep_rejected, sweep_waits
+from workers.sweeper.sweeps import ROWS, retire, sweep_checkpoints, sweep_rejected, sweep_waits
 
 ROUNDS: Final = 20  # of 500 rows; then the others have their turn
 AWAY_SECONDS: Final = 0.5
+RETIRE_SECONDS: Final = 60.0
 
 log = structlog.get_logger(__name__)
 
@@ -24,6 +25,7 @@ log = structlog.get_logger(__name__)
 def run(at: Connections, stopping: Event) -> None:
     """Sweep until told to stop; a server that is away is waited out."""
     conn: Connection[Any] | None = None
+    retired_at = -RETIRE_SECONDS
     while not stopping.is_set():
         try:
             if conn is None or conn.closed:
@@ -31,6 +33,9 @@ def run(at: Connections, stopping: Event) -> None:
                 listen(conn)
                 log.info("sweeper.started")
             turn(at, conn)
+            if time.monotonic() - retired_at >= RETIRE_SECONDS:
+                # A full batch has another behind it: the next turn goes on.
+                retired_at = -RETIRE_SECONDS if retire(at, conn) >= ROWS else time.monotonic()
             wait_for_notice(conn, seconds=_pause(at, conn))
         except Exception as error:
             if not (isinstance(error, RedisError) or is_of_the_moment(error)):

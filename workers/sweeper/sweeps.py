@@ -9,7 +9,7 @@ from psycopg import Connection
 
 from shared.connections import Connections
 from shared.continuations import add_what_it_calls_for
-from shared.db import dependencies, rejections, sweeps
+from shared.db import dependencies, rejections, retention, sweeps
 from shared.db.rejections import Rejection
 from shared.db.sweeps import Due
 from shared.follow_ups import add_hint
@@ -76,6 +76,18 @@ def sweep_rejected(at: Connections, conn: Connection[Any]) -> int:
     # After the commit: another sweeper may keep a row twice, none is lost.
     at.redis.ltrim(at.keys.rejected, 0, -len(found) - 1)
     return len(found)
+
+
+def retire(at: Connections, conn: Connection[Any]) -> int:
+    """Delete a batch of what is finished for long; return how many rows, none when nothing is left."""
+    keep = timedelta(milliseconds=at.settings.keep_finished_ms)
+    keep_early = timedelta(milliseconds=at.settings.keep_unclaimed_completion_ms)
+    count = retention.retire_waits(conn, keep=keep, limit=ROWS)
+    count += retention.retire_early(conn, keep=keep_early, limit=ROWS)
+    count += retention.retire_marks(conn, keep=keep, limit=ROWS)
+    if count:
+        log.info("rows.retired", rows=count)
+    return count
 
 
 def _add_take(post: Post, row: Due) -> None:
