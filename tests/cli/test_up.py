@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import shutil
 import signal
 import stat
 import subprocess
@@ -19,6 +20,7 @@ from processes import processes_of
 from waiting import wait_until
 
 from workers.cli.running import running
+from workers.cli.supervise import short_folder
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked up in /proc")
 
@@ -128,6 +130,9 @@ def start_up(tmp_path: Path) -> Iterator[StartUp]:
         if up.process.stdout is not None:
             up.process.stdout.close()
     wait_until(lambda: all(up.is_gone() for up in started))
+    for up in started:
+        # What an `up` that was killed leaves to the next one, which never comes here.
+        shutil.rmtree(short_folder(up.data), ignore_errors=True)
 
 
 def test_it_comes_up_and_tells_how_to_reach_it(start_up: StartUp) -> None:
