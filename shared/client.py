@@ -5,19 +5,23 @@ None is returned, and an upstream repeats it until `message.taken` came. A calle
 of the caller's transaction; then a sweeper sends what follows from it.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from threading import Event
 from types import TracebackType
 from typing import Any, Final, Literal, Self, TypeVar
 from uuid import uuid4
 
 import msgspec
+import structlog
 from psycopg import Connection
+from redis import RedisError
+from tenacity import Retrying, retry_if_exception, stop_after_attempt
 
 from shared.broker import Keys, connect
 from shared.db import deferrals, dependencies, door
 from shared.db.deferrals import CancelAnswer, DeferAnswer, Deferral, Refusal
 from shared.db.dependencies import CompleteAnswer
+from shared.db.moment import is_rolled_back
 from shared.db.pool import Pool, open_pool
 from shared.errors import BadRequest, Refused
 from shared.follow_ups import add_follow_up, add_hint
@@ -51,8 +55,12 @@ __all__ = [
 ]
 
 MANY_MAX: Final = 1_000
+WRITE_TRIES: Final = 5
 M = TypeVar("M", bound=Message)
 A = TypeVar("A", bound=msgspec.Struct)
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
 
 
 class Checkpoints:
@@ -132,12 +140,11 @@ class Checkpoints:
             return [_answer(one, CompleteAnswer) for one in door.call(conn, "complete", bodies)]
         if self._pool is None:
             return self._send(RESUMES, TaskName.COMPLETE, bodies)
-        with self._pool.connection() as own, own.transaction():
-            result = dependencies.complete(own, bodies, how="hint")
+        result = self._write(lambda own: dependencies.complete(own, bodies, how="hint"), self._pool)
         post = self._post()
         for dependency_id in result.completed:
             add_hint(post, dependency_id)
-        post.send()
+        _send_softly(post)
         return [_answer(one.refused or one, CompleteAnswer) for one in result.answers]
 
     def claim(self, continuation_id: str) -> bool:
@@ -181,13 +188,22 @@ class Checkpoints:
         if self._pool is None:
             task = TaskName.DEFER if kind == "defer" else TaskName.CANCEL
             return self._send(DEFERRALS, task, bodies)
-        with self._pool.connection() as own, own.transaction():
-            results = deferrals.apply(own, [Deferral(kind, body) for body in bodies])
+        results = self._write(lambda own: deferrals.apply(own, [Deferral(kind, body) for body in bodies]), self._pool)
         post = self._post()
         for message, result in zip(messages, results, strict=True):
             add_follow_up(post, message, result, settings=self._settings, keys=self._keys)
-        post.send()
+        _send_softly(post)
         return [_answer(result.refused or result.answer or {}, type_) for result in results]
+
+    @staticmethod
+    def _write(work: Callable[[Connection[Any]], T], pool: Pool) -> T:
+        """Write in a transaction of our own; one that Postgres ended for a deadlock is tried again."""
+        for attempt in Retrying(
+            retry=retry_if_exception(is_rolled_back), stop=stop_after_attempt(WRITE_TRIES), reraise=True
+        ):
+            with attempt, pool.connection() as conn, conn.transaction():
+                return work(conn)
+        raise AssertionError  # Retrying returns or raises
 
     def _send(self, queue: str, task: TaskName, bodies: Sequence[bytes]) -> None:
         post = self._post()
@@ -197,6 +213,14 @@ class Checkpoints:
 
     def _post(self) -> Post:
         return Post(self._redis, self._keys, holds=self._settings.transport == "deferred")
+
+
+def _send_softly(post: Post) -> None:
+    """Send what follows from a commit: a sweep sends it too, so a Redis that is away is no error of the call."""
+    try:
+        post.send()
+    except RedisError as error:
+        log.warning("message.left-to-sweeper", error=str(error))
 
 
 def _checked(message: Message) -> bytes:

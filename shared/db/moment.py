@@ -7,6 +7,11 @@ _CLASSES = frozenset({"08", "40", "53", "55", "57", "58"})
 _READ_ONLY = "25006"  # a failover: the old primary is a replica now
 
 
+def is_rolled_back(error: BaseException) -> bool:
+    """Return whether Postgres ended the transaction for another's sake (a deadlock): nothing was written."""
+    return isinstance(error, psycopg.Error) and (error.sqlstate or "").startswith("40")
+
+
 def is_of_the_moment(error: BaseException) -> bool:
     """Return whether the same statement may succeed later. Source: the design, section 2 (drains)."""
     if not isinstance(error, psycopg.Error):
