@@ -5,7 +5,7 @@ from threading import Event
 from typing import TypeVar
 
 import structlog
-from tenacity import RetryCallState, Retrying, retry_if_exception, sleep_using_event, wait_exponential_jitter
+from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential_jitter
 
 from shared.db.moment import is_of_the_moment
 
@@ -34,7 +34,17 @@ def patiently(work: Callable[[], T], *, what: str, wake: Event | None = None) ->
     return Retrying(
         retry=retry_if_exception(is_of_the_moment),
         wait=wait_exponential_jitter(initial=FIRST_SECONDS, max=LONGEST_SECONDS, jitter=FIRST_SECONDS),
-        sleep=sleep_using_event(wake or Event()),
+        sleep=_sleep_until(wake or Event()),
         before_sleep=report,
         reraise=True,
     )(work)
+
+
+def _sleep_until(wake: Event) -> Callable[[float], None]:
+    """Return a sleep that ends when the event is set, once: tenacity's own would never sleep again after it."""
+
+    def sleep(seconds: float) -> None:
+        if wake.wait(seconds):
+            wake.clear()
+
+    return sleep

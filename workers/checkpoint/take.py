@@ -6,6 +6,7 @@ Reads from top to bottom like the design's paragraph "The delay ends first".
 from datetime import timedelta
 from enum import StrEnum
 from random import SystemRandom
+from threading import Event
 
 import structlog
 from psycopg import Rollback
@@ -88,13 +89,14 @@ def _try(node: Node, claim: Claim, lock: NodeLock) -> Taken:
     try:
         with watch(at.redis, at.keys, run_id=claim.run_id, wait_number=claim.wait_number) as revoked:
             stored = freeze_and_store(node, claim, lock=lock, stop=revoked)
+            is_accepted = _offer(node, claim, stored, wake=revoked)
     except EngineRevoked:
         return _give_up(node, claim, Taken.REVOKED, error=None)
     except EngineUnavailable as error:
         return _put_back(node, claim, error)
     except EngineError as error:
         return _give_up(node, claim, Taken.FAILED, error=error.message)
-    if not _offer(node, claim, stored):
+    if not is_accepted:
         outcome = _give_up(node, claim, Taken.REFUSED, error=None)
         stored.discard()
         return outcome
@@ -104,7 +106,7 @@ def _try(node: Node, claim: Claim, lock: NodeLock) -> Taken:
     return Taken.ACCEPTED
 
 
-def _offer(node: Node, claim: Claim, stored: Stored) -> bool:
+def _offer(node: Node, claim: Claim, stored: Stored, *, wake: Event) -> bool:
     """Offer the image: both rows change, or none. An answer that was lost is read, never guessed."""
 
     def offer() -> bool:
@@ -126,7 +128,8 @@ def _offer(node: Node, claim: Claim, stored: Stored) -> bool:
                 dependencies.end_manual(conn, claim.dependency_id)
         return is_accepted
 
-    accepted = patiently(offer, what="offer")
+    # A token is raised after a commit, so Postgres is back if one comes while we wait for it.
+    accepted = patiently(offer, what="offer", wake=wake)
     effect("take.offered")
     return accepted
 
