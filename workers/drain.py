@@ -88,7 +88,6 @@ class Drain:
         """Take and handle one batch; a server that is away costs nothing but time."""
         try:
             batch = self._take()
-            self._is_in_doubt = True
             if batch:
                 self._watcher.taken(self._story.queue, self._handle(batch))
             self._is_in_doubt = False
@@ -110,6 +109,9 @@ class Drain:
                 ("BLMOVE", self._queue, self._taken, "RIGHT", "RIGHT", BLOCK_SECONDS),
                 take,
             ]
+        # Before it is sent: if the answer is lost, our list may hold what nobody was told of, and the next packet
+        # must not begin with the DEL.
+        self._is_in_doubt = True
         answers = round_trip(self._redis, commands)
         for answer in answers:
             if isinstance(answer, RedisError):
