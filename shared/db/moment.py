@@ -4,7 +4,9 @@ import psycopg
 
 # Connection, transaction rollback, resources, operator intervention, lock or object state, system error.
 _CLASSES = frozenset({"08", "40", "53", "55", "57", "58"})
-_READ_ONLY = "25006"  # a failover: the old primary is a replica now
+# Of class 25: a failover, after which the old primary is a replica; a transaction that idled or lasted too long,
+# because its worker stood still.
+_STATES = frozenset({"25006", "25P03", "25P04"})
 
 
 def is_rolled_back(error: BaseException) -> bool:
@@ -18,4 +20,4 @@ def is_of_the_moment(error: BaseException) -> bool:
         return False
     if error.sqlstate is None:
         return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
-    return error.sqlstate[:2] in _CLASSES or error.sqlstate == _READ_ONLY
+    return error.sqlstate[:2] in _CLASSES or error.sqlstate in _STATES
