@@ -53,7 +53,7 @@ bench: $(DEV) ## measure
 chaos: $(DEV) ## kill processes and servers at random while runs wait
 	@$(BIN)/pytest tests/faults -m ""
 
-model: $(DEV) ## check the protocol's model in every configuration (20 minutes)
+model: $(DEV) ## check the protocol's model in every configuration (10 minutes)
 	@$(BIN)/python -m tests.model
 	@$(BIN)/pytest tests/model -m slow
 

@@ -14,7 +14,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("configurations", nargs="*", metavar="NAME", help="none: all of them; also `small`, `large`")
     parser.add_argument("--off", nargs="*", default=[], choices=REASONS, metavar="GUARD", help="switch these off")
     parser.add_argument("--each", action="store_true", help="switch each guard off alone; stop at its first trace")
-    parser.add_argument("--states", type=int, default=4_000_000, help="per configuration")
+    parser.add_argument("--states", type=int, default=8_000_000, help="per configuration")
     parser.add_argument("--seconds", type=float, default=900, help="per configuration")
     parser.add_argument("--list", action="store_true", help="list configurations and guards")
     return parser.parse_args()

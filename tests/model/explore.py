@@ -106,7 +106,7 @@ class Search:
 
 
 def explore(
-    setup: Configuration, guards: Guards | None = None, *, states_max: int = 4_000_000, seconds_max: float = 3_600
+    setup: Configuration, guards: Guards | None = None, *, states_max: int = 8_000_000, seconds_max: float = 3_600
 ) -> Found:
     """Check a configuration; without guards named, with all of them on."""
     return Search(setup, guards or Guards()).run(states_max=states_max, seconds_max=seconds_max)

@@ -151,11 +151,9 @@ def let_go(at: At) -> None:
 
 
 def remove(at: At) -> None:
-    """Remove my own; simulate: there is only one process, so it is settled as any standing one."""
+    """Remove my own; simulate: nothing, the take that the row calls for settles what stands."""
     moves, s = at.moves, at.moves.copy()
-    if moves.setup.simulate:
-        carry_out(s, at.i, verdict(moves, moves.now, at.i, at.w))
-    elif moves.now[PROCESS + at.i] == HELD:
+    if moves.now[PROCESS + at.i] == HELD:
         kill(s, at.i)
     at.leave(s)
-    at.add(s, f"removes process {at.i}")
+    at.add(s, f"leaves process {at.i} to a take" if moves.setup.simulate else f"removes process {at.i}")
