@@ -48,7 +48,7 @@ format: $(DEV) ## put the code into shape
 	@$(BIN)/ruff format
 
 bench: $(DEV) ## measure
-	@$(BIN)/python bench
+	@$(BIN)/python -m bench
 
 chaos: $(DEV) ## kill processes and servers at random while runs wait
 	@$(BIN)/pytest tests/faults -m ""

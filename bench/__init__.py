@@ -1,0 +1,1 @@
+"""What this system costs, beside what others cost, in one run."""
