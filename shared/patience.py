@@ -33,7 +33,7 @@ def patiently(work: Callable[[], T], *, what: str, wake: Event | None = None) ->
 
     return Retrying(
         retry=retry_if_exception(is_of_the_moment),
-        wait=wait_exponential_jitter(initial=FIRST_SECONDS, max=LONGEST_SECONDS, jitter=FIRST_SECONDS),
+        wait=wait_exponential_jitter(multiplier=FIRST_SECONDS, max=LONGEST_SECONDS, jitter=FIRST_SECONDS),
         sleep=_sleep_until(wake or Event()),
         before_sleep=report,
         reraise=True,
