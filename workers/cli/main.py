@@ -62,11 +62,12 @@ def demo(
         Path, typer.Option("--data", help="Folder of a running `up`, or of the servers that the demo starts.")
     ] = DATA,
     runs: Annotated[int, typer.Option(min=1, max=10_000, help="How many parent runs.")] = 60,
+    as_json: Annotated[bool, typer.Option("--json", help="The summary as JSON; all else on standard error.")] = False,  # noqa: FBT002 - a flag
 ) -> None:
     """Show a platform in miniature: real processes wait, most checkpoints are called off, the rest come back."""
     from workers.cli.demo import run_demo  # noqa: PLC0415 - only this command needs it
 
-    raise typer.Exit(run_demo(data, runs=runs))
+    raise typer.Exit(run_demo(data, runs=runs, as_json=as_json))
 
 
 def main() -> None:

@@ -1,0 +1,88 @@
+"""The demo itself: let all runs end, see that nothing is left to do, check, and sum up."""
+
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+
+from shared.db.demo import Waits, count_waits
+from shared.db.pool import open_pool
+from shared.settings import Settings
+from workers.cli.demo.ledger import example, problems, read_ledgers, repeats
+from workers.cli.demo.patience import until_answered
+from workers.cli.demo.plan import plan
+from workers.cli.demo.summary import Summary, latency
+from workers.cli.demo.table import View
+from workers.cli.demo.upstream import Upstream
+
+# Longer than the first gaps after which anything lost is sent again.
+STALL_SECONDS: Final = 60.0
+SETTLE_SECONDS: Final = 15.0
+LOOK_SECONDS: Final = 0.25
+
+
+def play(settings: Settings, *, runs: int, folder: Path, console: Console) -> Summary:
+    """Let the runs of a demo go through their waits; return what became of them.
+
+    Raises:
+        Away: Postgres or Redis did not answer for long.
+        Refused: A rule said no to a message of ours.
+    """
+    began = time.monotonic()
+    with (
+        closing(open_pool(settings, name="demo", size=1)) as pool,
+        closing(Upstream(settings, plan(runs), folder)) as upstream,
+    ):
+
+        def count() -> Waits:
+            with pool.connection() as conn:
+                return count_waits(conn, upstream.run_ids)
+
+        def look() -> Waits:
+            return until_answered(count)
+
+        with View(console) as view:
+            wrong = _let_all_end(upstream, look, view)
+        seconds = time.monotonic() - began
+        upstream.listen_no_more()
+        waits = _settled(look)
+        entries = read_ledgers(folder)
+        wrong += upstream.troubles + upstream.left() + problems(entries, upstream.expected)
+        if waits.left_to_do:
+            wrong.append(f"{waits.left_to_do} rows have work left to do")
+        return Summary(
+            runs=runs,
+            seconds=round(seconds, 2),
+            waits=waits,
+            repeats_ignored=repeats(entries),
+            latency={mode: one for mode, all_of in upstream.seconds.items() if (one := latency(all_of))},
+            problems=wrong,
+            example_run=example(entries) or upstream.run_ids[0],
+        )
+
+
+def _let_all_end(upstream: Upstream, look: Callable[[], Waits], view: View) -> list[str]:
+    """Turn until every run has ended; return what is wrong if nothing happens any more."""
+    waits = look()
+    looked = happened = time.monotonic()
+    while upstream.unfinished:
+        if upstream.turn(frozen=waits.frozen_now):
+            happened = time.monotonic()
+        if time.monotonic() - looked >= LOOK_SECONDS:
+            waits = look()
+            view.show(upstream.states, waits)
+            looked = time.monotonic()
+        if looked - happened > STALL_SECONDS:
+            return [f"nothing happened for {STALL_SECONDS:g} s, and {upstream.unfinished} runs have not ended"]
+    return []
+
+
+def _settled(look: Callable[[], Waits]) -> Waits:
+    """Wait until no row has work left to do, within a limit; return how things stand then."""
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while (waits := look()).left_to_do and time.monotonic() < deadline:
+        time.sleep(LOOK_SECONDS)
+    return waits
