@@ -5,26 +5,37 @@
 CREATE FUNCTION field(m jsonb, name text) RETURNS jsonb LANGUAGE sql IMMUTABLE
 RETURN nullif(m -> name, 'null');
 
+-- A name of '' is the message itself.
 CREATE FUNCTION bad_field(name text, got jsonb, expected text) RETURNS jsonb LANGUAGE sql IMMUTABLE
 RETURN refusal('invalid-message',
                format('%s is %s; expected %s. Correct the message and send it again.',
-                      name, coalesce(left(got::text, 80), 'missing'), expected),
+                      coalesce(nullif(name, ''), 'the message'), coalesce(left(got::text, 80), 'missing'), expected),
                jsonb_build_object('field', name, 'expected', expected));
 
 CREATE FUNCTION check_object(name text, m jsonb, known text[]) RETURNS jsonb LANGUAGE sql IMMUTABLE
 RETURN CASE
     WHEN m IS NULL OR jsonb_typeof(m) <> 'object' THEN bad_field(name, m, 'an object')
-    WHEN m - known <> '{}' THEN refusal(
-        'unknown-field',
-        format('%s has the unknown field %s; expected only %s. Leave it out.',
-               name, (SELECT min(k) FROM jsonb_object_keys(m - known) k), array_to_string(known, ', ')),
-        jsonb_build_object('field', (SELECT min(k) FROM jsonb_object_keys(m - known) k)))
+    WHEN m - known <> '{}' THEN (
+        SELECT refusal('unknown-field',
+                       format('%s is an unknown field; expected only %s. Leave it out.',
+                              u.field, array_to_string(known, ', ')),
+                       jsonb_build_object('field', u.field))
+          FROM (SELECT concat_ws('.', nullif(name, ''), left(min(k), 80)) AS field
+                  FROM jsonb_object_keys(m - known) k) u)
 END;
+
+-- A message has no more than 1 MiB; its text is only made of what may be larger.
+CREATE FUNCTION check_size(m jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE
+RETURN CASE WHEN pg_column_size(m) > 524288 AND octet_length(m::text) > 1048576
+            THEN refusal('too-large', format('the message is %s bytes; expected at most 1048576. '
+                                             'Send a reference instead.', octet_length(m::text)),
+                         '{"field": ""}') END;
 
 CREATE FUNCTION check_version(m jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE
 RETURN CASE WHEN m ->> 'v' = '1' AND jsonb_typeof(m -> 'v') = 'number' THEN NULL
             ELSE refusal('unsupported-version',
-                         format('v is %s; expected 1. Send version 1 of this message.', coalesce(m ->> 'v', 'missing')),
+                         format('v is %s; expected 1. Send version 1 of this message.',
+                                coalesce(left((m -> 'v')::text, 80), 'missing')),
                          jsonb_build_object('field', 'v')) END;
 
 CREATE FUNCTION check_id(name text, got jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE
@@ -48,20 +59,21 @@ CREATE FUNCTION check_one_of(name text, got jsonb, words text[]) RETURNS jsonb L
 RETURN CASE WHEN jsonb_typeof(got) = 'string' AND (got #>> '{}') = ANY (words) THEN NULL
             ELSE bad_field(name, got, 'one of ' || array_to_string(words, ', ')) END;
 
-CREATE FUNCTION check_pattern(name text, got jsonb, pattern text) RETURNS jsonb LANGUAGE sql IMMUTABLE
+CREATE FUNCTION check_pattern(name text, got jsonb, pattern text, expected text) RETURNS jsonb LANGUAGE sql IMMUTABLE
 RETURN CASE WHEN jsonb_typeof(got) = 'string' AND (got #>> '{}') ~ ('^(' || pattern || ')$')
              AND (got #>> '{}') !~ '\n' THEN NULL
-            ELSE bad_field(name, got, 'text of the form ' || pattern) END;
+            ELSE bad_field(name, got, expected) END;
 
 -- Null where the text is no moment with a zone (RFC 3339).
 CREATE FUNCTION moment(got jsonb) RETURNS timestamptz LANGUAGE plpgsql IMMUTABLE AS $$
 BEGIN
     IF jsonb_typeof(got) = 'string'
-       AND (got #>> '{}') ~* '^\d{4}-\d\d-\d\d[t ]\d\d:\d\d:\d\d(\.\d{1,9})?(z|[+-]\d\d:\d\d)$' THEN
-        RETURN (got #>> '{}')::timestamptz;
+       AND (got #>> '{}') ~* '^\d{4}-\d\d-\d\d[t ]([01]\d|2[0-3]):\d\d:[0-5]\d(\.\d+)?(z|[+-]\d\d:\d\d)$' THEN
+        -- Postgres reads no text of any length; it keeps microseconds anyway.
+        RETURN regexp_replace(got #>> '{}', '(\.\d{9})\d+', '\1')::timestamptz;
     END IF;
     RETURN NULL;
-EXCEPTION WHEN datetime_field_overflow OR invalid_datetime_format THEN
+EXCEPTION WHEN datetime_field_overflow OR invalid_datetime_format OR invalid_time_zone_displacement_value THEN
     RETURN NULL;
 END $$;
 
@@ -95,25 +107,26 @@ CREATE FUNCTION check_workload(w jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE
 RETURN coalesce(
     check_object('workload', w, ARRAY['engine', 'node', 'pid', 'started_at_ticks', 'container']),
     check_one_of('workload.engine', w -> 'engine', ARRAY['simulate', 'process', 'docker', 'cri']),
-    check_pattern('workload.node', w -> 'node', '[a-z0-9][a-z0-9-]{0,62}'),
+    check_pattern('workload.node', w -> 'node', '[a-z0-9][a-z0-9-]{0,62}',
+                  'text of 1 to 63 of a-z, 0-9 and -, with no - first'),
     CASE WHEN (field(w, 'pid') IS NULL) = (field(w, 'container') IS NULL)
-         THEN bad_field('workload', w, 'either pid with started_at_ticks, or container') END,
+           OR (field(w, 'pid') IS NULL) <> (field(w, 'started_at_ticks') IS NULL)
+         THEN bad_field('workload', w, 'an object with either pid with started_at_ticks, or container') END,
     CASE WHEN field(w, 'container') IS NOT NULL
-         THEN coalesce(check_pattern('workload.container', w -> 'container', '[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}'),
-                       CASE WHEN field(w, 'started_at_ticks') IS NOT NULL
-                            THEN bad_field('workload.started_at_ticks', w -> 'started_at_ticks',
-                                           'none beside container') END)
+         THEN check_pattern('workload.container', w -> 'container', '[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}',
+                            'text of 1 to 128 of letters, digits, _, . and -, with a letter or digit first')
          ELSE coalesce(check_integer('workload.pid', w -> 'pid', 1, 2147483647),
-                       check_integer('workload.started_at_ticks', field(w, 'started_at_ticks'), 0, 999999999999999999))
+                       check_integer('workload.started_at_ticks', w -> 'started_at_ticks', 0, 999999999999999999))
     END);
 
 CREATE FUNCTION check_reply_to(name text, got jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE
-RETURN CASE WHEN got IS NOT NULL THEN check_pattern(name, got, 'continuations(\.[a-z0-9_-]{1,64})?') END;
+RETURN CASE WHEN got IS NOT NULL THEN
+    check_pattern(name, got, 'continuations(\.[a-z0-9_-]{1,64})?',
+                  'continuations, or continuations. and 1 to 64 of a-z, 0-9, _ and -') END;
 
 -- W3C trace context, level 1.
 CREATE FUNCTION check_traceparent(got jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE
-RETURN CASE WHEN got IS NOT NULL THEN coalesce(
-    check_pattern('traceparent', got, '[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}'),
-    CASE WHEN (got #>> '{}') ~ '^ff|^..-0{32}|-0{16}-..$'
-         THEN bad_field('traceparent', got, 'a version below ff and ids that are not all zeros') END)
-END;
+RETURN CASE WHEN got IS NOT NULL THEN
+    check_pattern('traceparent', got,
+                  '(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}',
+                  'a traceparent of W3C trace context, level 1') END;

@@ -2,8 +2,9 @@
 
 CREATE FUNCTION check_defer(m jsonb) RETURNS jsonb LANGUAGE sql STABLE
 RETURN coalesce(
-    check_object('the message', m, ARRAY['v', 'run_id', 'attempt', 'wait_number', 'reason', 'dependency', 'workload',
-                                         'delay_ms', 'key', 'handshake', 'reply_to', 'receipt_to', 'traceparent']),
+    check_size(m),
+    check_object('', m, ARRAY['v', 'run_id', 'attempt', 'wait_number', 'reason', 'dependency', 'workload',
+                              'delay_ms', 'key', 'handshake', 'reply_to', 'receipt_to', 'traceparent']),
     check_version(m),
     check_id('run_id', m -> 'run_id'),
     check_integer('attempt', m -> 'attempt', 1, 2147483647),
@@ -64,7 +65,9 @@ BEGIN
     w.reply_to := coalesce(m ->> 'reply_to', 'continuations');
     w.traceparent := m ->> 'traceparent';
     w.handshake := coalesce((m ->> 'handshake')::boolean, false);
-    w.resume_at := moment(m -> 'dependency' -> 'resume_at');
+    -- psycopg cannot read a moment before the year 1, which an offset can make of one in it.
+    w.resume_at := CASE WHEN field(m -> 'dependency', 'resume_at') IS NOT NULL
+                        THEN greatest(moment(m -> 'dependency' -> 'resume_at'), 'epoch') END;
     -- Defaults written out and left out are the same message; how it is answered and traced is not its content.
     w.digest := md5((jsonb_strip_nulls(m - ARRAY['receipt_to', 'traceparent'])
                      || jsonb_build_object('reply_to', w.reply_to, 'handshake', w.handshake))::text);

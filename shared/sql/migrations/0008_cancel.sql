@@ -16,7 +16,8 @@ INSERT INTO cancel_rule VALUES
 
 CREATE FUNCTION check_cancel(m jsonb) RETURNS jsonb LANGUAGE sql STABLE
 RETURN coalesce(
-    check_object('the message', m, ARRAY['v', 'run_id', 'attempt', 'wait_number', 'reason', 'receipt_to']),
+    check_size(m),
+    check_object('', m, ARRAY['v', 'run_id', 'attempt', 'wait_number', 'reason', 'receipt_to']),
     check_version(m),
     check_id('run_id', m -> 'run_id'),
     check_object('reason', m -> 'reason', ARRAY['type', 'detail']),

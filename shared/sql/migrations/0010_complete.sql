@@ -4,8 +4,9 @@
 
 CREATE FUNCTION check_complete(m jsonb) RETURNS jsonb LANGUAGE sql STABLE
 RETURN coalesce(
-    check_object('the message', m, ARRAY['v', 'dependency_id', 'item_id', 'outcome', 'outcome_type', 'items_added',
-                                         'sealed', 'receipt_to']),
+    check_size(m),
+    check_object('', m, ARRAY['v', 'dependency_id', 'item_id', 'outcome', 'outcome_type', 'items_added', 'sealed',
+                              'receipt_to']),
     check_version(m),
     check_id('dependency_id', m -> 'dependency_id'),
     CASE WHEN coalesce(field(m, 'item_id'), field(m, 'items_added'), field(m, 'sealed')) IS NOT NULL
