@@ -17,8 +17,9 @@ RETURN coalesce(
     CASE WHEN octet_length((m -> 'outcome')::text) > 65536
          THEN refusal('too-large', format('outcome is %s bytes; expected at most 65,536. Send a reference instead.',
                                           octet_length((m -> 'outcome')::text)), '{"field": "outcome"}') END,
-    -- The message itself is the first of at most 16 levels.
-    CASE WHEN jsonb_path_exists(m, 'lax $.outcome.**{15 to last} ? (@.type() == "array" || @.type() == "object")')
+    -- The message itself is the first of at most 16 levels. Strict: lax would look into an array, past it.
+    CASE WHEN jsonb_path_exists(m, 'strict $.outcome.**{15 to last} ? (@.type() == "array" || @.type() == "object")',
+                                silent => true)
          THEN bad_field('outcome', '"JSON nested deeper"', 'JSON at most 15 levels deep') END,
     check_reply_to('receipt_to', field(m, 'receipt_to')));
 
