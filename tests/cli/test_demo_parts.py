@@ -94,14 +94,17 @@ def test_a_run_ignores_a_wait_that_it_has_passed_and_answers_again(a_parent: Sta
     answers = lines_of(a_parent, 2)
     a_parent.tell(*GO)
     answers += lines_of(a_parent, 1)
+    a_parent.tell("go", 2, "restored", "two", "{}")
+    answers += lines_of(a_parent, 1)
 
     assert [answer[:4] for answer in answers] == [
         ["done", "one", "1", "live"],
         ["wait", "2"],
         ["done", "one", "1", "live"],
+        ["done", "two", "2", "restored"],
     ]
     entries = read_ledgers(tmp_path)
-    assert [(entry.wait, entry.went_on) for entry in entries] == [(("run", 1), True), (("run", 1), False)]
+    assert [(entry.wait[1], entry.went_on) for entry in entries] == [(1, True), (1, False), (2, True)]
     assert repeats(entries) == 1
 
 
@@ -139,7 +142,7 @@ def test_two_thirds_of_the_tasks_end_within_the_delay() -> None:
 
     assert runs == plan(60)
     assert sum(waits[1].kind == "time" for waits in runs) == 15
-    assert 0.6 < sum(milliseconds < DELAY_MS for milliseconds in tasks) / len(tasks) < 0.7
+    assert 0.64 < sum(milliseconds < DELAY_MS for milliseconds in tasks) / len(tasks) < 0.69
 
 
 def test_a_percentile_is_a_value_that_was_measured() -> None:
