@@ -119,8 +119,9 @@ RETURN jsonb_build_object(
     'delay_ms', w.delay_ms, 'delay_from', w.delay_from, 'due_at', w.due_at);
 
 -- Why a wait may not begin; null: it may. Checked in the contract's order, after repeats are dealt with.
+-- Volatile: a stable function would count by the snapshot of the statement that called it, from before the lock.
 CREATE FUNCTION wait_refusal(w dependency, newest dependency, mark run_mark, s jsonb) RETURNS jsonb
-LANGUAGE plpgsql STABLE AS $$
+LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
     facts jsonb := jsonb_build_object('run_id', w.run_id, 'attempt', w.attempt, 'wait_number', w.wait_number);
     key_limit bigint := (s ->> 'open_waits_per_key')::bigint;
