@@ -39,6 +39,7 @@ def test_a_wait_that_outlives_its_delay_is_frozen_and_brought_back(
     upstream.wait_for_task(run, delay_ms=0)
     wait_until(lambda: run.stands)
     wait_until(lambda: system.rows("SELECT id FROM checkpoint WHERE freed_at IS NOT NULL"))
+    assert run.stands
 
     upstream.complete(run)
 
