@@ -10,6 +10,7 @@ import pytest
 from psycopg import Connection
 from psycopg.rows import DictRow, dict_row
 
+from shared.db import checkpoints, dependencies
 from shared.db.statements import only
 
 Door = Literal["defer", "complete", "cancel"]
@@ -53,6 +54,35 @@ class SqlDoor:
     def cancel(self, run_id: str, type_: str, **fields: Any) -> dict[str, Any]:
         """Call off, for one of the contract's reasons."""
         return self.call("cancel", {"v": 1, "run_id": run_id, "reason": {"type": type_}} | fields)
+
+    def resume(self, dependency_id: str, outcome: object = None) -> None:
+        """Complete a dependency and resume its wait, as the resume worker does on a hint."""
+        self.complete(dependency_id, outcome)
+        assert dependencies.resume(self.conn, [dependency_id]) == [dependency_id]
+
+    def freeze(self, wait: dict[str, Any]) -> int:
+        """Take the checkpoint of a due wait, as far as Postgres knows; return its id."""
+        claim = checkpoints.claim(
+            self.conn, wait["dependency"]["id"], run_id=wait["run_id"], node="node-1", grace=timedelta(seconds=5)
+        )
+        assert claim is not None
+        assert checkpoints.offer(
+            self.conn,
+            claim,
+            location=f"simulate:{claim.id}-{claim.epoch}",
+            digest=None,
+            image_bytes=0,
+            phases={},
+            grace=timedelta(seconds=5),
+        )
+        return claim.id
+
+    def checkpoint(self, checkpoint_id: int) -> DictRow:
+        """Return a checkpoint as it stands."""
+        with self.conn.cursor(row_factory=dict_row) as cur:
+            row = cur.execute("SELECT * FROM checkpoint WHERE id = %s", [checkpoint_id]).fetchone()
+        assert row is not None, f"no checkpoint {checkpoint_id}"
+        return row
 
     def many(self, door: Door, messages: Sequence[str]) -> list[dict[str, Any]]:
         """Call a function of the door with many messages."""
