@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 from threading import Thread
 
 import psycopg
@@ -56,6 +57,11 @@ def noted(servers: Servers) -> tuple[list[int], list[int]]:
         values = client.lrange("noted", 0, -1)
     assert isinstance(values, list)
     return [row[0] for row in rows], [int(value) for value in values]
+
+
+def test_any_client_of_redis_understands_its_address(tmp_path: Path) -> None:
+    """redis-cli takes the name of a user from it, also an empty one, which the server refuses."""
+    assert urlsplit(redis_server(tmp_path).url).username == "default"
 
 
 @pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGQUIT, signal.SIGINT, signal.SIGTERM])

@@ -55,7 +55,8 @@ def redis_server(folder: Path, *, fast: bool = False) -> EmbeddedServer:
     write_private(configuration, "".join(f"{name} {value}\n" for name, value in settings.items()))
     return EmbeddedServer(
         name="redis",
-        url=f"redis://:{access.password}@{HOST}:{access.port}/0",
+        # By its name, as redis-cli takes an empty one at its word and is refused.
+        url=f"redis://default:{access.password}@{HOST}:{access.port}/0",
         argv=[
             *launcher("--lock", str(folder / "lock"), death=signal.SIGTERM),
             str(program()),
