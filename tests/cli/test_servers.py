@@ -6,8 +6,8 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 from threading import Thread
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
