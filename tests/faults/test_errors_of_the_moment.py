@@ -20,21 +20,21 @@ def conn(settings: Settings) -> Iterator[Connection[Any]]:
         yield one
 
 
-def ends_at_the_server(conn: Connection[Any], settings: Settings) -> bool:
-    """Wait until the server has ended a connection."""
-    pid = conn.info.backend_pid
+def stand_still_in_a_transaction(conn: Connection[Any], settings: Settings) -> None:
+    """Begin a transaction, and go on with it when the server has ended the connection."""
     query = "SELECT FROM pg_stat_activity WHERE pid = %s"
-    with psycopg.connect(settings.database_url.get_secret_value(), autocommit=True) as other:
-        return wait_until(lambda: other.execute(query, [pid]).fetchone() is None)
+    pid = conn.info.backend_pid
+    with conn.transaction(), psycopg.connect(settings.database_url.get_secret_value(), autocommit=True) as other:
+        wait_until(lambda: other.execute(query, [pid]).fetchone() is None)
+        conn.execute("SELECT 1")
 
 
 def test_a_worker_that_stood_still_in_a_transaction_tries_again(conn: Connection[Any], settings: Settings) -> None:
     """Postgres ends a transaction that idles too long; when the worker runs again, that is no fault of the data."""
     conn.execute("SET idle_in_transaction_session_timeout = '20ms'")
 
-    with pytest.raises(psycopg.Error) as caught, conn.transaction():
-        assert ends_at_the_server(conn, settings)
-        conn.execute("SELECT 1")
+    with pytest.raises(psycopg.Error) as caught:
+        stand_still_in_a_transaction(conn, settings)
 
     assert is_of_the_moment(caught.value)
     assert conn.closed

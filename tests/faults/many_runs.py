@@ -1,0 +1,111 @@
+"""Many runs that wait again and again, one thread for each."""
+
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from random import Random
+from threading import Event, Thread
+
+from upstream import a_completion, a_wait, dependency_id
+
+from shared.client import Defer, Dependency
+from shared.settings import Settings
+from shared.vocabulary import WaitReason
+from tests.faults.doors import Stopped
+from tests.faults.ledger_platform import LedgerPlatform, Life
+from tests.faults.waiting_run import WaitingRun
+
+DELAY_MS = 300
+LOOK_SECONDS = 0.03
+
+
+class ManyRuns:
+    """Runs, half of them with a database, half over the broker alone.
+
+    Args:
+        settings: Of the system.
+        folder: Of the ledgers.
+        count: Of the runs.
+        seed: Of all that is random.
+    """
+
+    def __init__(self, settings: Settings, folder: Path, *, count: int, seed: int) -> None:
+        self.platform = LedgerPlatform(settings, folder)
+        self._seed = seed
+        self._is_enough = Event()
+        doors = (self.platform.sure, self.platform.repeating)
+        self.lives = [self.platform.add(doors[number % 2]) for number in range(count)]
+        self._threads: list[Thread] = []
+
+    def begin(self, *, waits: int) -> None:
+        """Let every run wait so often, one wait after the other."""
+        for number, life in enumerate(self.lives):
+            random = Random(f"{self._seed}-{number}")
+            self._threads.append(Thread(target=self._live, args=(life, waits, random)))
+        for thread in self._threads:
+            thread.start()
+
+    def enough(self) -> None:
+        """Let every run end the wait that it is in, and begin no other."""
+        self._is_enough.set()
+
+    def close(self) -> None:
+        """End everything."""
+        self.platform.stopping.set()
+        for thread in self._threads:
+            thread.join()
+        self.platform.close()
+
+    def gone_on(self) -> int:
+        """Return how many waits the runs went on from."""
+        return sum(len(life.went_on_at) for life in self.lives)
+
+    @property
+    def problems(self) -> list[str]:
+        """What must not have been."""
+        return self.platform.problems
+
+    def are_at_rest(self) -> bool:
+        """Whether no run waits, and none will."""
+        return self.problems != [] or not any(thread.is_alive() for thread in self._threads)
+
+    def lateness(self) -> list[float]:
+        """Return how many seconds after each wait's end its run went on."""
+        return sorted(at - life.over_at[number] for life in self.lives for number, at in life.went_on_at.items())
+
+    def _live(self, life: Life, waits: int, random: Random) -> None:
+        try:
+            while life.waits < waits and not self._is_enough.is_set():
+                life.waits += 1
+                self._wait_once(life, life.waits, random)
+        except Stopped:
+            return
+        except Exception as error:  # noqa: BLE001  # whatever it is, the test has to hear of it
+            self.problems.append(f"{life.run.id}: {error!r}")
+
+    def _wait_once(self, life: Life, number: int, random: Random) -> None:
+        seconds = _seconds(random)
+        if random.random() < 0.2:
+            life.over_at[number] = time.monotonic() + seconds
+            life.door.defer(_a_time_wait(life.run, number, seconds))
+        else:
+            life.door.defer(a_wait(life.run.id, life.run.workload, number, delay_ms=DELAY_MS))
+            self.platform.stopping.wait(seconds)
+            life.over_at[number] = time.monotonic()
+            life.door.complete(a_completion(life.run.id, number))
+        while number not in life.went_on_at:
+            if self.platform.stopping.wait(LOOK_SECONDS):
+                raise Stopped
+            self.platform.answer(life)
+
+
+def _seconds(random: Random) -> float:
+    """Return how long a wait lasts: half of them about as long as the delay and a freeze, the rest anything."""
+    if random.random() < 0.5:
+        return max(0.0, random.gauss(DELAY_MS / 1000 + 0.03, 0.04))
+    return random.uniform(0.0, 1.6)
+
+
+def _a_time_wait(run: WaitingRun, number: int, seconds: float) -> Defer:
+    dependency = Dependency(dependency_id(run.id, number), resume_at=datetime.now(UTC) + timedelta(seconds=seconds))
+    return a_wait(run.id, run.workload, number, reason=WaitReason.DURATION, dependency=dependency, delay_ms=DELAY_MS)

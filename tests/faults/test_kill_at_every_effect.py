@@ -1,0 +1,131 @@
+"""A worker may die right after anything that outlives it: once it is started again, the wait ends as it should.
+
+Each case is a way that a wait goes and an effect at which the worker kills itself. The gate has a choice of them,
+`make chaos` all.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from waiting import wait_until
+
+from shared.settings import Settings
+from tests.faults import paths
+from tests.faults.ledger_platform import LedgerPlatform, Life
+from tests.faults.paths import QUIET_SECONDS, Scene
+from tests.faults.supervision import Supervision
+from tests.faults.verdict import is_quiet, what_is_left
+from workers.cli.kinds import WorkerKind
+from workers.node.node import Node
+from workers.node.settle import Settled
+
+ROOT = Path(__file__).parents[2]
+SOURCES = (*ROOT.glob("workers/checkpoint/*.py"), *ROOT.glob("workers/sweeper/*.py"), *ROOT.glob("workers/node/*.py"))
+SOURCES_OF_ALL = (*SOURCES, ROOT / "workers/intake.py")
+# With `simulate` no process is ever killed.
+NOT_REACHED = {f"settle.{Settled.KILLED}"}
+FILLED_IN = {"{story.queue}": ("deferrals", "resumes"), "{outcome}": tuple(Settled)}
+
+CHECKPOINT, RESUME, SWEEPER = WorkerKind.CHECKPOINT, WorkerKind.RESUME, WorkerKind.SWEEPER
+FALSE, GATED = "false", "gated"  # what the engine's command does
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A way that a wait goes, and where the first lives of a worker end on it."""
+
+    path: Callable[[Scene], Life]
+    kind: WorkerKind
+    fatal: tuple[str, ...]
+    command: str | None = None
+    in_gate: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.path.__name__}-{'-'.join(self.fatal)}"
+
+
+CASES = [
+    Case(paths.live, CHECKPOINT, ("deferrals.committed:1",), in_gate=True),
+    Case(paths.live, CHECKPOINT, ("deferrals.sent:1",)),
+    Case(paths.live, RESUME, ("resumes.committed:1",), in_gate=True),
+    Case(paths.live, RESUME, ("resumes.sent:1",)),
+    Case(paths.live, RESUME, ("resumes.committed:1", "resumes.committed:1")),
+    Case(paths.through_the_sql_door, SWEEPER, ("sweep.waits-moved-on:1",), in_gate=True),
+    Case(paths.frozen_and_restored, CHECKPOINT, ("deferrals.committed:1",)),
+    Case(paths.frozen_and_restored, CHECKPOINT, ("take.claimed:1",)),
+    Case(paths.frozen_and_restored, CHECKPOINT, ("take.frozen:1",), in_gate=True),
+    Case(paths.frozen_and_restored, CHECKPOINT, ("take.stored:1",)),
+    Case(paths.frozen_and_restored, CHECKPOINT, ("take.stored:1", "take.stored:1")),
+    Case(paths.frozen_and_restored, CHECKPOINT, ("take.offered:1",), in_gate=True),
+    Case(paths.frozen_and_restored, CHECKPOINT, ("settle.left-standing:1",)),
+    Case(paths.frozen_and_restored, CHECKPOINT, ("duty.freed:1",)),
+    Case(paths.frozen_and_restored, RESUME, ("resumes.committed:1",)),
+    Case(paths.frozen_and_restored, RESUME, ("resumes.sent:1",)),
+    Case(paths.frozen_and_restored, CHECKPOINT, ("restore.claimed:1",), in_gate=True),
+    Case(paths.frozen_and_restored, CHECKPOINT, ("restore.held:1",)),
+    Case(paths.frozen_and_restored, CHECKPOINT, ("restore.held:1", "restore.held:1")),
+    Case(paths.frozen_and_restored, CHECKPOINT, ("restore.permitted:1",), in_gate=True),
+    Case(paths.frozen_and_restored, CHECKPOINT, ("restore.let-run:1",)),
+    Case(paths.frozen_and_restored, CHECKPOINT, ("restore.continued:1",)),
+    Case(paths.frozen_for_a_while, CHECKPOINT, ("agent.settled:1",)),
+    Case(paths.refused, CHECKPOINT, ("take.offered:1",), GATED),
+    Case(paths.refused, CHECKPOINT, ("settle.thawed:1",), GATED, in_gate=True),
+    Case(paths.refused, CHECKPOINT, ("take.closed:1",), GATED),
+    Case(paths.refused, CHECKPOINT, ("take.stored:1", "duty.closed:1"), GATED, in_gate=True),
+    Case(paths.revoked, CHECKPOINT, ("settle.thawed:1",), GATED),
+    Case(paths.revoked, CHECKPOINT, ("take.closed:1",), GATED),
+    Case(paths.retried, CHECKPOINT, ("settle.thawed:1",), FALSE),
+    Case(paths.retried, CHECKPOINT, ("take.put-back:1",), FALSE, in_gate=True),
+    Case(paths.retried, CHECKPOINT, ("duty.closed:1",), FALSE),
+    Case(paths.cancelled, CHECKPOINT, ("deferrals.committed:2",)),
+    Case(paths.cancelled, CHECKPOINT, ("settle.thawed:1",)),
+    Case(paths.cancelled, CHECKPOINT, ("duty.image-removed:1",)),
+    Case(paths.cancelled, CHECKPOINT, ("duty.discarded:1",), in_gate=True),
+    Case(paths.cancelled, SWEEPER, ("sweep.checkpoints-moved-on:1",)),
+    Case(paths.gone, CHECKPOINT, ("restore.given-back:1",), in_gate=True),
+]
+ALL_CASES = [pytest.param(case, id=str(case), marks=[] if case.in_gate else [pytest.mark.chaos]) for case in CASES]
+
+
+@pytest.fixture
+def scene(settings: Settings, node: Node, tmp_path: Path, case: Case) -> Iterator[Scene]:
+    """A system in which nothing runs yet."""
+    del node  # it was seen just now
+    gate = tmp_path / "gate"
+    began = gate.with_suffix(".began")
+    commands = {FALSE: ["false"], GATED: ["sh", "-c", f"touch {began}; until [ -e {gate} ]; do sleep 0.02; done"]}
+    own = settings.model_copy(update={"simulate_command": commands.get(case.command or "", [])})
+    platform = LedgerPlatform(own, tmp_path / "ledgers")
+    one = Scene(own, platform, Supervision(own, tmp_path / "logs"), gate, {case.kind: list(case.fatal)})
+    yield one
+    one.workers.stop()
+    platform.close()
+
+
+@pytest.mark.parametrize("case", ALL_CASES)
+def test_a_wait_ends_as_it_should_although_a_worker_died_at(case: Case, scene: Scene) -> None:
+    """The run goes on exactly once, or not at all if it was cancelled; nothing stands, no row has work left."""
+    life = case.path(scene)
+
+    wait_until(lambda: scene.workers.starts(case.kind) > len(case.fatal), seconds=QUIET_SECONDS)
+    try:
+        wait_until(lambda: scene.platform.answer_all() is None and is_quiet(scene.settings), seconds=QUIET_SECONDS)
+    except AssertionError as error:
+        raise AssertionError(f"still to do: {what_is_left(scene.settings)}; {scene.row()}") from error
+    assert life.went_on_from() == list(life.over_at if life.run.lives else {})
+    assert not (life.run.lives and life.run.stands)
+    assert scene.platform.problems == []
+
+
+def test_every_effect_has_a_case() -> None:
+    """An effect that is added to a story is a place to die at: it has to stand in the table."""
+    found: set[str] = set()
+    for path in SOURCES_OF_ALL:
+        for text in re.findall(r'effect\(f?"([^"]+)"\)', path.read_text(encoding="utf-8")):
+            (name, values) = next(((name, values) for name, values in FILLED_IN.items() if name in text), ("", ("",)))
+            found |= {text.replace(name, value) for value in values}
+
+    assert found - NOT_REACHED == {one.partition(":")[0] for case in CASES for one in case.fatal}
