@@ -16,7 +16,7 @@ from servers import Servers, start_servers
 from system import System
 from upstream import Upstream
 
-from shared.broker import Keys
+from shared.broker import Keys, run
 from shared.client import Checkpoints
 from shared.connections import Connections
 from shared.db.migrate import migrate
@@ -91,7 +91,8 @@ def connections(settings: Settings) -> Iterator[Connections]:
     """Connections for a test that calls a story itself."""
     at = Connections.open(settings, name="test", size=16)
     yield at
-    keys = cast("list[bytes]", at.redis.execute_command("KEYS", f"{settings.key_prefix}*"))
+    [found] = run(at.redis, ("KEYS", f"{settings.key_prefix}*"))
+    keys = cast("list[bytes]", found)
     if keys:
         at.redis.delete(*keys)
     at.close()
