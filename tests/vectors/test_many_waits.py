@@ -67,7 +67,9 @@ def test_only_waits_that_outlive_their_delay_cost_an_engine_call(
     upstream.client.complete_many([a_completion(wait.run_id) for wait in ending])
 
     wait_until(lambda: modes(upstream, ending) == {Mode.LIVE: len(ending)}, seconds=60)
-    wait_until(lambda: len(system.rows("SELECT id FROM checkpoint WHERE freed_at IS NOT NULL")) == OUTLIVING)
+    wait_until(
+        lambda: len(system.rows("SELECT id FROM checkpoint WHERE freed_at IS NOT NULL")) == OUTLIVING, seconds=60
+    )
     upstream.client.complete_many([a_completion(wait.run_id) for wait in outliving])
     wait_until(lambda: modes(upstream, outliving) == {Mode.RESTORED: OUTLIVING}, seconds=60)
 
