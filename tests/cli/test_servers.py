@@ -140,7 +140,7 @@ def test_a_wrong_password_is_refused(servers: Servers) -> None:
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
         psycopg.connect(servers.database_url.replace("checkpoints:", "checkpoints:wrong"))
     with (
-        connect_redis(servers.broker_url.replace(":@", ":wrong@").replace("://:", "://:wrong")) as client,
+        connect_redis(servers.broker_url.replace("default:", "default:wrong")) as client,
         pytest.raises(redis.AuthenticationError),
     ):
         client.get("noted")

@@ -167,6 +167,8 @@ def test_a_signal_stops_workers_first_and_servers_last(start_up: StartUp, sign: 
     """A worker that ends still finds both servers; then nothing is left, and that is success."""
     up = start_up()
     up.wait_ready()
+    # The stub says so once it hears signals; on a busy machine that is later than `ready`.
+    wait_until(lambda: up.starts("worker"))
 
     code, _ = up.end(sign)
 
