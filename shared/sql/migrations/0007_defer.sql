@@ -206,7 +206,8 @@ BEGIN
             RETURN refused;
         END IF;
 
-        DELETE FROM dependency d WHERE d.id = w.id AND d.run_id IS NULL RETURNING d.* INTO early;
+        -- A bare `run_id IS NULL` would draw the planner onto early_completion, and each wait would walk it whole.
+        DELETE FROM dependency d WHERE d.id = w.id AND coalesce(d.run_id, '') = '' RETURNING d.* INTO early;
         w.completed_at := early.completed_at;
         w.outcome := early.outcome;
         w.outcome_type := early.outcome_type;
