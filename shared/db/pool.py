@@ -13,6 +13,9 @@ from shared.settings import Settings
 STATEMENT_LIMIT = "30s"  # longer than any statement of ours takes under load; a hung one must not hold locks
 IDLE_LIMIT = "60s"  # no transaction of ours waits for anything but Postgres
 CONNECT_SECONDS = 5
+# Every statement of ours finds few rows by an index. A plan made on a small table, kept when it is large, must be
+# one of look-ups too.
+LOOK_UPS_ONLY = "-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off -c jit=off"
 
 Pool = ConnectionPool[Connection[TupleRow]]
 
@@ -63,5 +66,5 @@ def _options(name: str) -> dict[str, Any]:
         "keepalives_count": 2,
         "tcp_user_timeout": 15_000,
         "options": f"-c timezone=UTC -c statement_timeout={STATEMENT_LIMIT} "
-        f"-c idle_in_transaction_session_timeout={IDLE_LIMIT}",
+        f"-c idle_in_transaction_session_timeout={IDLE_LIMIT} {LOOK_UPS_ONLY}",
     }

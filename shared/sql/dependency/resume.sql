@@ -6,7 +6,7 @@ WITH locked AS MATERIALIZED (
 UPDATE dependency d
    SET resumed_at = clock(),
        sends = 1,
-       look_at = next_look(clock(), settings())
+       look_at = next_look(clock(), (SELECT settings()))
  WHERE d.id = ANY ((SELECT array_agg(l.id) FROM locked l)::text[])
    AND coalesce(d.run_id, '') <> ''
    AND d.completed_at IS NOT NULL

@@ -1,6 +1,7 @@
--- Checkpoints whose worker may be gone, or that have a duty left. Index: checkpoint_look_at.
+-- Checkpoints whose worker may be gone, or that have a duty left. Index: checkpoint_look_at; checkpoint_pkey and
+-- dependency_pkey by look-ups, not by a join: a plan that was made on a small table would walk over the large one.
 WITH due AS MATERIALIZED (
-    SELECT c.id, settings() AS s
+    SELECT c.id
       FROM checkpoint c
      WHERE c.look_at <= clock()
      ORDER BY c.look_at
@@ -10,13 +11,14 @@ WITH due AS MATERIALIZED (
 UPDATE checkpoint c
    SET look_at = CASE
            WHEN NOT has_duty(c) THEN NULL
-           WHEN c.status = 'taking' THEN clock() + milliseconds((due.s ->> 'resend_first_ms')::bigint)
-           ELSE next_look(greatest(c.claimed_at, c.due_at), due.s)
+           WHEN c.status = 'taking'
+               THEN clock() + milliseconds(((SELECT settings()) ->> 'resend_first_ms')::bigint)
+           ELSE next_look(greatest(c.claimed_at, c.due_at), (SELECT settings()))
        END
-  FROM due, dependency d
- WHERE c.id = due.id
-   AND d.id = c.dependency_id
-RETURNING c.dependency_id AS id, c.run_id, d.attempt, c.wait_number, c.node, d.traceparent,
-          CASE WHEN has_duty(c) AND node_is_ready(c.node, c.workload ->> 'engine', due.s)
+ WHERE c.id = ANY (ARRAY(SELECT due.id FROM due))
+RETURNING c.dependency_id AS id, c.run_id, c.wait_number, c.node,
+          (SELECT d.attempt FROM dependency d WHERE d.id = c.dependency_id) AS attempt,
+          (SELECT d.traceparent FROM dependency d WHERE d.id = c.dependency_id) AS traceparent,
+          CASE WHEN has_duty(c) AND node_is_ready(c.node, c.workload ->> 'engine', (SELECT settings()))
                THEN 'take' ELSE 'nothing' END AS calls_for,
           interval '0' AS countdown
