@@ -4,8 +4,8 @@
 for i = 2, #ARGV, 4 do
     local known = redis.pcall('GET', ARGV[i])
     local is_valid, token = pcall(cjson.decode, known)
-    local number = is_valid and type(token) == 'table' and tonumber(token.wait_number) or 0
-    if number <= tonumber(ARGV[i + 1]) then
+    local number = is_valid and type(token) == 'table' and token.wait_number
+    if type(number) ~= 'number' or number > 2147483647 or number <= tonumber(ARGV[i + 1]) then
         redis.call('SET', ARGV[i], ARGV[i + 2], 'PX', ARGV[1])
     end
     redis.call('HDEL', KEYS[1], ARGV[i + 3])

@@ -16,6 +16,7 @@ from redis import Redis, RedisError
 
 from shared.broker import Command, Keys
 from shared.db.deferrals import Revocation
+from shared.messages import Count
 from shared.task_ids import take_id
 
 RAISE_SCRIPT: Final = files("shared").joinpath("tokens.lua").read_text()
@@ -26,7 +27,7 @@ WATCH_PERIOD: Final = timedelta(milliseconds=200)  # how soon a running engine c
 class Token(msgspec.Struct, frozen=True):
     """The value of a token; other fields that it may have are not ours to judge by."""
 
-    wait_number: int
+    wait_number: Count
     reason: str = ""
 
 
