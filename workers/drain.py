@@ -21,10 +21,9 @@ from redis import RedisError
 from shared.broker import Command, Keys, connect, round_trip
 from shared.db.moment import is_of_the_moment
 from shared.db.pool import connect as connect_postgres
-from shared.db.rejections import Rejection, keep
 from shared.post import Post
 from shared.settings import Settings
-from workers.intake import Handled, Story, handle
+from workers.intake import Handled, Story, handle, set_aside
 from workers.watchers import Watcher
 
 BATCH_MESSAGES: Final = 500  # 100 cost 0.03 ms a message more, 1,000 nothing less
@@ -133,14 +132,7 @@ class Drain:
 
     def _set_aside(self, raw: bytes, error: Exception) -> Handled:
         log.error("message.set-aside", queue=self._story.queue, exc_info=error)
-        rejection = Rejection(
-            queue=self._story.queue,
-            code="invalid-message",
-            problem=f"it could not be handled: {error}",
-            raw=raw[:65_536],
-        )
-        keep(self._postgres(), [rejection])
-        return Handled([], [])
+        return set_aside(self._story, raw, error, conn=self._postgres(), post=self._post())
 
     def _postgres(self) -> Connection[Any]:
         if self._conn is None or self._conn.closed:

@@ -77,11 +77,28 @@ def handle(story: Story, raws: Sequence[bytes], *, conn: Connection[Any], post: 
     return Handled(letters, returns)
 
 
-def _refused_by_rule(story: Story, letter: Letter, refusal: Refusal) -> Return:
-    refused = Refused(refusal.problem, code=refusal.code, **refusal.facts)
+def set_aside(story: Story, raw: bytes, error: Exception, *, conn: Connection[Any], post: Post) -> Handled:
+    """Refuse one message that Postgres could not take, for example a NUL in an outcome; its sender is told."""
+    opened = open_letter(raw, queue=story.queue, types=story.types)
+    if isinstance(opened, Letter):
+        refused = Refused(f"it could not be handled: {error}. Correct the message and send it again.")
+        opened = _returned(story, opened, refused)
+    with conn.transaction():
+        returned = _addressed(conn, opened)
+        rejections.keep(conn, [returned.rejection])
+    _add_refusal(post, returned)
+    post.send()
+    return Handled([], [returned])
+
+
+def _returned(story: Story, letter: Letter, refused: Refused) -> Return:
     return return_to_sender(
         refused, queue=story.queue, raw=letter.raw, task=letter.task, id_=letter.id, body=letter.body
     )
+
+
+def _refused_by_rule(story: Story, letter: Letter, refusal: Refusal) -> Return:
+    return _returned(story, letter, Refused(refusal.problem, code=refusal.code, **refusal.facts))
 
 
 def _addressed(conn: Connection[Any], returned: Return) -> Return:

@@ -26,7 +26,8 @@ class Rejection(msgspec.Struct, frozen=True):
 
 def keep(conn: Connection[Any], rejections: Sequence[Rejection]) -> int:
     """Keep refused messages; return how many."""
-    bodies = (msgspec.json.encode(one) for one in rejections)  # bytes become base64
+    # Bytes become base64. Postgres knows no NUL, and the words of a refused message may have one.
+    bodies = (msgspec.json.encode(one).replace(b"\\u0000", b"\\ufffd") for one in rejections)
     return conn.execute(statement("rejection/keep"), {"rejections": array(bodies)}).rowcount
 
 
