@@ -1,0 +1,123 @@
+"""The node's agent: it says that the node lives, and makes what stands still here what Postgres says."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from threading import Event
+
+import pytest
+from bad_defers import good
+from runs import Run
+from sql_door import SqlDoor
+
+from shared.db import checkpoints
+from shared.messages import Take
+from workers.checkpoint.take import Taken, take
+from workers.engines.simulate import Simulate
+from workers.node.agent import be_seen, settle_what_stands
+from workers.node.lock import NodeLock, node_lock
+from workers.node.node import Node
+
+StartRun = Callable[[], Run]
+
+
+def a_wait(door: SqlDoor, run: Run) -> str:
+    """Register that a run waits; return its dependency."""
+    wait = good(run_id=run.id, workload=run.workload.to_json(), delay_ms=0)
+    door.defer(wait)
+    return wait["dependency"]["id"]
+
+
+def freeze(node: Node, run: Run) -> None:
+    """Freeze a run as a worker does that dies right after."""
+    with node.lock(run.id) as lock:
+        assert isinstance(lock, NodeLock)
+        Simulate((), seconds=10).freeze(run.workload, lock=lock, stop=Event())
+    assert run.stands
+
+
+def claim(door: SqlDoor, node: Node, name: str, run: Run) -> None:
+    """Claim a wait's checkpoint as that worker did."""
+    assert checkpoints.claim(door.conn, name, run_id=run.id, node=node.name, grace=timedelta(seconds=5))
+
+
+def test_what_a_dead_worker_left_standing_is_thawed(node: Node, door: SqlDoor, a_run: StartRun) -> None:
+    """No checkpoint was accepted: the run lives on, without any message."""
+    run = a_run()
+    claim(door, node, a_wait(door, run), run)
+    freeze(node, run)
+
+    assert settle_what_stands(node) == 1
+
+    assert run.goes_on()
+
+
+def test_an_accepted_run_is_left_standing(node: Node, door: SqlDoor, a_run: StartRun) -> None:
+    """The engine simulate lets it go only with its restore, or when its run is over."""
+    run = a_run()
+    name = a_wait(door, run)
+    assert take(node, Take(v=1, dependency_id=name, run_id=run.id, wait_number=1)) is Taken.ACCEPTED
+
+    settle_what_stands(node)
+    assert run.stands
+
+    door.cancel(run.id, "RUN_CANCELLED")
+    settle_what_stands(node)
+    assert run.goes_on()
+
+
+def test_a_run_that_another_works_on_is_left_to_it(node: Node, door: SqlDoor, a_run: StartRun) -> None:
+    """Who holds the lock knows better; the next turn looks again."""
+    run = a_run()
+    claim(door, node, a_wait(door, run), run)
+    freeze(node, run)
+
+    with node_lock(node.connections.settings.lock_folder, run.id):
+        settle_what_stands(node)
+        assert run.stands
+
+    settle_what_stands(node)
+    assert run.goes_on()
+
+
+def test_a_process_that_was_never_ours_is_not_touched(node: Node, a_run: StartRun) -> None:
+    """A workload that somebody else stopped has no row: it stands until they let it go."""
+    run = a_run()
+    freeze(node, run)
+
+    assert settle_what_stands(node) == 0
+
+    assert run.stands
+
+
+def test_a_node_that_appears_wakes_its_waits(node: Node, door: SqlDoor, a_run: StartRun) -> None:
+    """What waited for the node is looked at now; a node that is here already wakes nothing."""
+    door.conn.execute("DELETE FROM node WHERE name = %s", [node.name])
+    run = a_run()
+    name = a_wait(door, run)
+    door.conn.execute("UPDATE dependency SET look_at = now() + interval '1 hour' WHERE id = %s", [name])
+
+    be_seen(node)
+    assert _is_due(door, name)
+
+    door.conn.execute("UPDATE dependency SET look_at = now() + interval '1 hour' WHERE id = %s", [name])
+    be_seen(node)
+    assert not _is_due(door, name)
+
+
+def _is_due(door: SqlDoor, name: str) -> bool:
+    query = "SELECT FROM dependency WHERE id = %s AND look_at <= now()"
+    return door.conn.execute(query, [name]).rowcount == 1
+
+
+@pytest.mark.parametrize("engines", [["simulate"], ["docker"]])
+def test_a_node_that_offers_other_engines_wakes_its_waits(
+    engines: list[str], node: Node, door: SqlDoor, a_run: StartRun
+) -> None:
+    """An engine that is new here may be what a wait was missing."""
+    door.conn.execute("UPDATE node SET engines = %s WHERE name = %s", [engines, node.name])
+    name = a_wait(door, a_run())
+    door.conn.execute("UPDATE dependency SET look_at = now() + interval '1 hour' WHERE id = %s", [name])
+
+    be_seen(node)
+
+    assert _is_due(door, name) == (engines != ["simulate"])
