@@ -174,10 +174,27 @@ def test_one_registration_twice_at_once_is_one_wait(
 ) -> None:
     """An upstream that repeats itself at one moment: one answer is the first, the other says `duplicate`."""
     run = a_run()
-    for number in range(ROUNDS):
+    for number in range(5 * ROUNDS):
         wait = a_wait(f"{run.id}-{number}", run.workload)
 
         answers = at_once(lambda wait=wait: client.defer(wait), lambda wait=wait: client.defer(wait))
 
         assert sorted(answer.duplicate for answer in answers if answer) == [False, True]
         assert workers.rows(STATES, wait.run_id) == [(False, False)]
+
+
+def test_a_repeat_does_not_count_against_the_limit_of_its_key(
+    workers: Workers, client: Checkpoints, a_run: Callable[[], Run]
+) -> None:
+    """The last wait that a key has room for, said twice at one moment, is not refused to the one who says it again."""
+    run = a_run()
+    workers.rows("UPDATE setting SET value = '1' WHERE name = 'open_waits_per_key' RETURNING name")
+    wait = a_wait(run.id, run.workload, key="thumbnails")
+
+    with behind_a_transaction(workers, lambda conn: client.defer(wait, conn=conn)) as queue:
+        queue.add(lambda: answer_of(client, wait))
+
+    answer = queue.works[0].result()
+    assert isinstance(answer, DeferAnswer)
+    assert answer.duplicate
+    assert answer_of(client, a_wait(f"{run.id}-other", run.workload, key="thumbnails")) == "too-many-waits"

@@ -138,7 +138,9 @@ BEGIN
     ELSIF newest.wait_number >= w.wait_number THEN
         RETURN refusal('wait-number-too-low', format('wait_number is %s; expected above %s. Count the waits of a run '
             'upwards.', w.wait_number, newest.wait_number), facts);
-    ELSIF EXISTS (SELECT FROM dependency d WHERE d.id = w.id AND d.run_id IS NOT NULL) THEN
+    -- Here and below not a repeat of this message, committed since `newest` was read: the insert finds that one.
+    ELSIF EXISTS (SELECT FROM dependency d WHERE d.id = w.id AND d.run_id IS NOT NULL
+                     AND (d.run_id, d.wait_number) <> (w.run_id, w.wait_number)) THEN
         RETURN refusal('dependency-taken', format('dependency %s belongs to another wait. Name each wait''s dependency '
             'anew, for example by child and attempt.', w.id), facts || jsonb_build_object('dependency_id', w.id));
     ELSIF w.reason = 'WAIT_FOR_BATCH' THEN
@@ -147,7 +149,8 @@ BEGIN
         -- One at a time per key, else two waits at once could both be the last that fits.
         PERFORM pg_advisory_xact_lock(17223, hashtext(w.key));
         IF (SELECT count(*) FROM dependency d
-             WHERE d.key = w.key AND d.resumed_at IS NULL AND d.cancelled_at IS NULL) >= key_limit THEN
+             WHERE d.key = w.key AND d.resumed_at IS NULL AND d.cancelled_at IS NULL
+               AND (d.run_id, d.wait_number) <> (w.run_id, w.wait_number)) >= key_limit THEN
             RETURN refusal('too-many-waits', format('key %s has %s open waits, the limit of '
                 'CHECKPOINT_OPEN_WAITS_PER_KEY. Wait until one has ended.', w.key, key_limit),
                 facts || jsonb_build_object('key', w.key));
