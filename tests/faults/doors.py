@@ -39,6 +39,10 @@ class Door(Protocol):
         """Say that what a wait is for is over."""
         ...
 
+    def cancel(self, cancel: Cancel) -> None:
+        """End waits, or call their checkpoints off."""
+        ...
+
     def done(self, continuation_id: str) -> None:
         """Say that a process has its continuation."""
         ...
@@ -63,6 +67,10 @@ class SureDoor:
     def complete(self, completion: Complete) -> None:
         """Say that what a wait is for is over."""
         self._until_answered(lambda: self._client.complete(completion))
+
+    def cancel(self, cancel: Cancel) -> None:
+        """End waits, or call their checkpoints off."""
+        self._until_answered(lambda: self._client.cancel(cancel))
 
     def done(self, continuation_id: str) -> None:
         """Say that a process has its continuation."""

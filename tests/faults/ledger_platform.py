@@ -28,6 +28,12 @@ class Life:
     went_on_at: dict[int, float] = field(default_factory=dict[int, float])
     answered: int = 0  # lines of the ledger
     waits: int = 0  # that were begun
+    attempt: int = 1
+    ended: set[int] = field(default_factory=set[int])  # waits that were cancelled, and have no continuation
+
+    def is_in_order(self) -> bool:
+        """Whether the process went on from every wait that was not cancelled, once and in their order."""
+        return self.went_on_from() == [one for one in range(1, self.waits + 1) if one not in self.ended]
 
     def went_on_from(self) -> list[int]:
         """Return the waits that the process itself wrote down to have gone on from."""

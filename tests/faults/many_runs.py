@@ -8,15 +8,15 @@ from threading import Event, Thread
 
 from upstream import a_completion, a_wait, dependency_id
 
-from shared.client import Defer, Dependency
+from shared.client import Cancel, CancelCause, Defer, Dependency
 from shared.settings import Settings
-from shared.vocabulary import WaitReason
+from shared.vocabulary import CancelReason, WaitReason
 from tests.faults.doors import Stopped
 from tests.faults.ledger_platform import LedgerPlatform, Life
-from tests.faults.waiting_run import WaitingRun
 
 DELAY_MS = 300
 LOOK_SECONDS = 0.03
+TIMES, CANCELS = 0.2, 0.05  # of all waits: for a time; with their attempt over; called off
 
 
 class ManyRuns:
@@ -27,11 +27,13 @@ class ManyRuns:
         folder: Of the ledgers.
         count: Of the runs.
         seed: Of all that is random.
+        cancels: Whether some waits are called off, or end with their attempt.
     """
 
-    def __init__(self, settings: Settings, folder: Path, *, count: int, seed: int) -> None:
+    def __init__(self, settings: Settings, folder: Path, *, count: int, seed: int, cancels: bool = False) -> None:
         self.platform = LedgerPlatform(settings, folder)
         self._seed = seed
+        self._cancels = cancels
         self._is_enough = Event()
         doors = (self.platform.sure, self.platform.repeating)
         self.lives = [self.platform.add(doors[number % 2]) for number in range(count)]
@@ -84,19 +86,34 @@ class ManyRuns:
             self.problems.append(f"{life.run.id}: {error!r}")
 
     def _wait_once(self, life: Life, number: int, random: Random) -> None:
-        seconds = _seconds(random)
-        if random.random() < 0.2:
+        seconds, kind = _seconds(random), random.random()
+        if kind < TIMES:
             life.over_at[number] = time.monotonic() + seconds
-            life.door.defer(_a_time_wait(life.run, number, seconds))
+            life.door.defer(_a_time_wait(life, number, seconds))
         else:
-            life.door.defer(a_wait(life.run.id, life.run.workload, number, delay_ms=DELAY_MS))
+            life.door.defer(a_wait(life.run.id, life.run.workload, number, attempt=life.attempt, delay_ms=DELAY_MS))
             self.platform.stopping.wait(seconds)
+            if self._cancels and kind > 1 - CANCELS:
+                self._end_attempt(life, number)
+                return
+            if self._cancels and kind > 1 - 2 * CANCELS:
+                life.door.cancel(_cancel(life, CancelReason.MANUAL, wait_number=number))
             life.over_at[number] = time.monotonic()
             life.door.complete(a_completion(life.run.id, number))
         while number not in life.went_on_at:
             if self.platform.stopping.wait(LOOK_SECONDS):
                 raise Stopped
             self.platform.answer(life)
+
+    def _end_attempt(self, life: Life, number: int) -> None:
+        life.ended.add(number)
+        life.door.cancel(_cancel(life, CancelReason.ATTEMPT_OVER, attempt=life.attempt))
+        life.attempt += 1
+
+
+def _cancel(life: Life, reason: CancelReason, *, attempt: int | None = None, wait_number: int | None = None) -> Cancel:
+    cause = CancelCause(type=reason)
+    return Cancel(v=1, run_id=life.run.id, reason=cause, attempt=attempt, wait_number=wait_number)
 
 
 def _seconds(random: Random) -> float:
@@ -106,6 +123,8 @@ def _seconds(random: Random) -> float:
     return random.uniform(0.0, 1.6)
 
 
-def _a_time_wait(run: WaitingRun, number: int, seconds: float) -> Defer:
-    dependency = Dependency(dependency_id(run.id, number), resume_at=datetime.now(UTC) + timedelta(seconds=seconds))
-    return a_wait(run.id, run.workload, number, reason=WaitReason.DURATION, dependency=dependency, delay_ms=DELAY_MS)
+def _a_time_wait(life: Life, number: int, seconds: float) -> Defer:
+    resume_at = datetime.now(UTC) + timedelta(seconds=seconds)
+    dependency = Dependency(dependency_id(life.run.id, number), resume_at=resume_at)
+    fields = {"reason": WaitReason.DURATION, "dependency": dependency, "delay_ms": DELAY_MS, "attempt": life.attempt}
+    return a_wait(life.run.id, life.run.workload, number, **fields)

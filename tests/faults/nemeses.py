@@ -2,7 +2,7 @@
 
 import signal
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from random import Random
 from threading import Event
@@ -14,11 +14,13 @@ from servers import Servers
 
 from shared.broker import connect, run
 from shared.settings import Settings
+from tests.faults.losing_proxy import LosingProxy
 from tests.faults.supervision import Supervision
 from workers.cli.kinds import WorkerKind
 
 # Longer than the leases of the storm's settings and than a drain's.
 STAND_SECONDS = 8.0
+ANSWERS = ([b"COMMIT", b"UPDATE 1"], [b"dependency.complete", b"checkpoint.defer", b"checkpoint.take", b":1"])
 
 
 class Nemeses:
@@ -28,13 +30,23 @@ class Nemeses:
         settings: Of the system.
         servers: Of the system.
         workers: Started again when they end.
-        random: Which worker, how long.
+        ways: Of the workers to Postgres and to Redis; empty for straight ones.
+        random: Which worker, which answer.
     """
 
-    def __init__(self, settings: Settings, servers: Servers, workers: Supervision, random: Random) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        servers: Servers,
+        workers: Supervision,
+        *,
+        ways: Sequence[LosingProxy],
+        random: Random,
+    ) -> None:
         self._settings = settings
         self._servers = servers
         self._workers = workers
+        self._ways = ways
         self._random = random
         self._never = Event()
         self.count: Counter[str] = Counter()
@@ -119,6 +131,12 @@ class Nemeses:
         with psycopg.connect(self._settings.database_url.get_secret_value(), autocommit=True) as conn:
             _: Any = conn.execute(half + " AND backend_type = 'client backend'")
         self.count["Postgres cut"] += 1
+
+    def lose_answers(self) -> None:
+        """Have answers get lost: of Postgres to a commit or an update, of Redis to anything."""
+        for way, answers in zip(self._ways, ANSWERS, strict=True):
+            way.lose_answer(self._random.choice(answers))
+        self.count["answers lost"] += 1
 
     def _kill(self, kind: WorkerKind) -> None:
         self._workers.kill(kind, self._random)

@@ -3,7 +3,6 @@
 import logging
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
@@ -19,51 +18,49 @@ RUNS, WAITS = 30, 10
 log = logging.getLogger(__name__)
 
 
-@pytest.fixture
-def storm(settings: Settings, tmp_path: Path) -> Iterator[Storm]:
-    """30 runs in a system of the test's own."""
-    with a_storm(settings, tmp_path, runs=RUNS) as one:
-        yield one
+def nemeses_of(storm: Storm, random: Random) -> Nemeses:
+    """Return what may go wrong."""
+    return Nemeses(storm.settings, storm.servers, storm.workers, ways=storm.ways, random=random)
 
 
-@pytest.fixture
-def nemeses(storm: Storm) -> Nemeses:
-    """What may go wrong."""
-    return Nemeses(storm.settings, storm.servers, storm.workers, Random(storm.seed))
-
-
-def test_300_waits_survive_whatever_dies(storm: Storm, nemeses: Nemeses) -> None:
+def test_300_waits_survive_whatever_dies(settings: Settings, tmp_path: Path) -> None:
     """Kills -9 of each worker, Redis emptied, Postgres stopped at once, each twice: 300 continuations, none twice."""
-    storm.begin(waits=WAITS)
+    with a_storm(settings, tmp_path, runs=RUNS) as storm:
+        nemeses = nemeses_of(storm, Random(storm.seed))
+        storm.begin(waits=WAITS)
 
-    two_rounds = [*nemeses.plain, *reversed(nemeses.plain)]
-    for number, strike in enumerate(two_rounds, start=1):
-        # Spread over the waits, so that each strikes in their middle.
-        went_on(storm, number * RUNS * WAITS // (len(two_rounds) + 2))
-        strike()
+        two_rounds = [*nemeses.plain, *reversed(nemeses.plain)]
+        for number, strike in enumerate(two_rounds, start=1):
+            # Spread over the waits, so that each strikes in their middle.
+            went_on(storm, number * RUNS * WAITS // (len(two_rounds) + 2))
+            strike()
 
-    storm.judge()
-    assert storm.runs.gone_on() == RUNS * WAITS
-    assert set(nemeses.count.values()) == {2}
-    log.info("%s; %s", storm.figures(), dict(nemeses.count))
+        storm.judge()
+        assert storm.runs.gone_on() == RUNS * WAITS
+        assert set(nemeses.count.values()) == {2}
+        log.info("%s; %s", storm.figures(), dict(nemeses.count))
 
 
 @pytest.mark.chaos
 @pytest.mark.timeout(1_200)
-def test_a_long_storm(storm: Storm, nemeses: Nemeses) -> None:
+@pytest.mark.parametrize("is_rough", [False, True], ids=["plain", "rough"])
+def test_a_long_storm(is_rough: bool, settings: Settings, tmp_path: Path) -> None:  # noqa: FBT001  # a parameter
     """Ten minutes of everything at random, with two workers of a kind, stopped ones and cut connections besides."""
-    storm.begin(waits=10**6, workers=2)
-    random = Random(storm.seed)
+    with a_storm(settings, tmp_path, runs=RUNS, is_rough=is_rough) as storm:
+        random = Random(storm.seed)
+        nemeses = nemeses_of(storm, random)
+        strikes = [*nemeses.all, *[nemeses.lose_answers] * is_rough]
+        storm.begin(waits=10**6, workers=2)
 
-    ends_at = time.monotonic() + float(os.environ.get("CHAOS_SECONDS", "600"))
-    while time.monotonic() < ends_at and not storm.runs.problems:
-        random.choice(nemeses.all)()
-        went_on(storm, storm.runs.gone_on() + random.randrange(0, 60))
-    storm.runs.enough()
+        ends_at = time.monotonic() + float(os.environ.get("CHAOS_SECONDS", "600"))
+        while time.monotonic() < ends_at and not storm.runs.problems:
+            random.choice(strikes)()
+            went_on(storm, storm.runs.gone_on() + random.randrange(0, 60))
+        storm.runs.enough()
 
-    storm.judge()
-    assert len(nemeses.count) == len(nemeses.all)
-    log.info("%s; %s", storm.figures(), dict(nemeses.count))
+        storm.judge()
+        assert len(nemeses.count) == len(set(strikes))
+        log.info("%s; %s", storm.figures(), dict(nemeses.count))
 
 
 def went_on(storm: Storm, count: int) -> None:

@@ -70,14 +70,19 @@ def test_of_five_resume_workers_with_the_same_completion_one_resumes(
 def test_batches_in_opposite_orders_do_not_wait_for_each_other(
     workers: Workers, client: Checkpoints, a_run: Callable[[], Run]
 ) -> None:
-    """Two resume workers with the same completions in opposite orders both end: rows are locked in one order."""
+    """Two resume workers with the same completions lock rows in one order: neither has what the other needs."""
     run = a_run()
-    others = [f"{run.id}-{number}" for number in range(40)]
+    others = sorted(f"{run.id}-{number}" for number in range(40))
     client.defer_many([a_wait(other, run.workload) for other in others])
     completions = [a_completion(other) for other in others]
 
-    at_once(lambda: workers.resume(*completions), lambda: workers.resume(*reversed(completions)))
+    with behind_a_row(workers, dependency_id(others[0], 1)) as queue:
+        queue.add(lambda: workers.resume(*completions))
+        queue.add(lambda: workers.resume(*reversed(completions)))
+        free = workers.rows("SELECT id FROM dependency FOR UPDATE SKIP LOCKED")
 
+    # Both waited for the first, and had no other yet.
+    assert len(free) == len(others) - 1
     assert workers.rows("SELECT count(*), count(resumed_at) FROM dependency") == [(40, 40)]
 
 

@@ -1,16 +1,18 @@
 """Restores of one run at one moment: one brings it back, under a lease that may run out."""
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from at_once import at_once
 from runs import Run
-from upstream import a_completion, a_wait
+from upstream import a_completion, a_wait, dependency_id
 from waiting import wait_until
 
 from shared.client import Cancel, CancelCause, Checkpoints
 from shared.connections import Connections
+from shared.db import restores
 from shared.settings import Settings
 from shared.vocabulary import CancelReason
 from tests.races.in_process import Workers, a_restore, a_take, stalled_at
@@ -74,6 +76,26 @@ def test_a_restore_whose_lease_ran_out_is_not_permitted(
     assert len(workers.continuations(run.id)) == 1
     assert workers.rows("SELECT status, epoch FROM checkpoint") == [("restored", 3)]
     assert run.goes_on()
+
+
+def test_a_restore_is_not_permitted_while_another_holds_its_process(
+    workers: Workers, node: Node, client: Checkpoints, a_run: Callable[[], Run]
+) -> None:
+    """It stalled past its lease and another has claimed: the row is being restored, but not by it."""
+    run = a_run()
+    freeze(workers, node, client, run)
+    lease = timedelta(minutes=1)
+
+    with stalled_at("restore.held", lambda: restore(node, a_restore(run, 1))) as stall:
+        wait_until(lambda: workers.rows("SELECT FROM checkpoint WHERE lease_until <= now()"))
+        with workers.at.pool.connection() as conn:
+            other = restores.claim_restore(conn, dependency_id(run.id, 1), run_id=run.id, lease=lease)
+        assert other is not None
+    assert stall.result.result() is Restored.NOT_PERMITTED
+    assert workers.continuations(run.id) == []
+
+    with workers.at.pool.connection() as conn:
+        assert restores.permit(conn, other, workload=run.workload.to_json())
 
 
 def test_a_run_that_is_cancelled_while_it_is_restored_is_not_permitted(

@@ -91,6 +91,22 @@ def test_a_take_of_an_old_wait_leaves_the_run_that_is_frozen_for_the_next(
     assert run.goes_on()
 
 
+def test_a_take_whose_wait_ended_while_its_worker_lay_dead_thaws(
+    workers: Workers, node: Node, client: Checkpoints, a_run: Callable[[], Run]
+) -> None:
+    """Its worker froze and was gone; the wait was continued live: whoever has the take next lets the run go on."""
+    run = a_run()
+    client.defer(a_wait(run.id, run.workload, 1, delay_ms=0))
+    die_at("take.frozen", lambda: take(node, a_take(run, 1)))
+    workers.resume(a_completion(run.id, 1))
+    assert run.stands
+
+    assert take(node, a_take(run, 1)) is Taken.DUTY_DONE
+
+    assert run.goes_on()
+    assert workers.rows(STATUSES) == [(1, "revoked")]
+
+
 def test_the_agent_does_not_thaw_under_a_take(
     workers: Workers, node: Node, client: Checkpoints, a_run: Callable[[], Run]
 ) -> None:
