@@ -142,8 +142,13 @@ def _check_defer(m: Defer) -> None:
 
 
 def _check_complete(m: Complete) -> None:
-    if m.item_id is not None or m.items_added is not None or m.sealed is not None:
-        _bad("item_id", m.item_id, "none: this release has no batches yet")
+    if m.items_added and len(set(m.items_added)) < len(m.items_added):
+        _bad("items_added", "an id twice", "distinct ids")
+    only_adds_or_seals = m.item_id is None and (m.items_added is not None or m.sealed is not None)
+    if only_adds_or_seals and (m.outcome is not None or m.outcome_type is not None):
+        _bad("outcome", m.outcome_type, "none in a message that only adds or seals")
+    if not only_adds_or_seals and m.outcome_type is None:
+        _bad("outcome_type", None, f"one of {', '.join(OutcomeType)}")
     if m.outcome is None:
         return
     size = len(msgspec.json.encode(m.outcome))

@@ -39,7 +39,7 @@ def sweep_waits(at: Connections, conn: Connection[Any]) -> int:
         for row in due:
             if row.calls_for == "take":
                 _add_take(post, row)
-            elif row.calls_for in {"complete", "resume"}:
+            elif row.calls_for in {"complete", "seal", "resume"}:
                 # Only the resume worker writes resumed_at.
                 add_hint(post, row.id)
         for row in resumed:
