@@ -13,7 +13,6 @@ from shared.db.deferrals import Refusal
 from shared.db.raw_json import array
 from shared.db.statements import only, statement
 
-
 OUTCOMES_BYTES_MAX: Final = 1_048_576  # of a batch, in one continuation; more are left out of it
 
 
