@@ -69,6 +69,10 @@ BEGIN
     w.resume_at := CASE WHEN field(m -> 'dependency', 'resume_at') IS NOT NULL
                         THEN greatest(moment(m -> 'dependency' -> 'resume_at'), 'epoch') END;
     -- Defaults written out and left out are the same message; how it is answered and traced is not its content.
+    IF w.reason = 'WAIT_FOR_BATCH' THEN
+        w.is_sealed := coalesce((m -> 'dependency' ->> 'sealed')::boolean, true);
+        m := jsonb_set(m, '{dependency,sealed}', to_jsonb(w.is_sealed));
+    END IF;
     w.digest := md5((jsonb_strip_nulls(m - ARRAY['receipt_to', 'traceparent'])
                      || jsonb_build_object('reply_to', w.reply_to, 'handshake', w.handshake))::text);
     w.delay_ms := d.delay_ms;
@@ -78,9 +82,6 @@ BEGIN
     w.registered_at := clock();
     w.due_at := clock() + milliseconds(d.delay_ms);
     w.sends := 0;
-    IF w.reason = 'WAIT_FOR_BATCH' THEN
-        w.is_sealed := coalesce((m -> 'dependency' ->> 'sealed')::boolean, true);
-    END IF;
     RETURN w;
 END $$;
 
@@ -201,6 +202,9 @@ BEGIN
         END IF;
         SELECT k.* INTO mark FROM run_mark k WHERE k.run_id = w.run_id;
         refused := wait_refusal(w, newest, mark, s);
+        IF refused IS NULL AND w.reason = 'WAIT_FOR_BATCH' THEN
+            refused := members_refusal(w.id, items);
+        END IF;
         IF refused IS NOT NULL THEN
             RETURN refused;
         END IF;

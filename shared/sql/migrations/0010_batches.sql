@@ -52,11 +52,12 @@ BEGIN
         IF d.is_sealed AND unknown > 0 THEN
             RETURN refusal('batch-sealed', format('batch %s is sealed; expected no items_added. Register a wait of its '
                 'own for what comes later.', d.id), facts);
-        ELSIF unknown + (SELECT count(*) FROM batch_item b WHERE b.dependency_id = d.id) > 10000 THEN
+        ELSIF unknown + (SELECT count(*) FROM batch_item b WHERE b.dependency_id = d.id AND b.is_member) > 10000 THEN
             RETURN bad_field('items_added', to_jsonb(cardinality(added)), 'at most 10,000 items in a batch');
         END IF;
     END IF;
-    IF d.is_sealed AND field(m, 'item_id') IS NOT NULL AND NOT (m ->> 'item_id' = ANY (added))
+    -- Before the wait nobody knows its items, however early the seal came.
+    IF d.is_sealed AND d.run_id IS NOT NULL AND field(m, 'item_id') IS NOT NULL AND NOT (m ->> 'item_id' = ANY (added))
        AND NOT EXISTS (SELECT FROM batch_item b
                         WHERE b.dependency_id = d.id AND b.item_id = m ->> 'item_id' AND b.is_member) THEN
         RETURN refusal('unknown-item', format('item %s is not in the sealed batch %s. Complete an item of the batch.',
@@ -64,6 +65,14 @@ BEGIN
     END IF;
     RETURN NULL;
 END $$;
+
+-- A wait's own items and those that were added before it are bounded together; null: they fit.
+CREATE FUNCTION members_refusal(p_id text, items text[]) RETURNS jsonb LANGUAGE sql STABLE
+RETURN (SELECT CASE WHEN count(*) > 10000
+                    THEN bad_field('dependency.items', to_jsonb(count(*)), 'at most 10,000 ids in all') END
+          FROM (SELECT i.item_id FROM unnest(items) AS i (item_id)
+                UNION
+                SELECT b.item_id FROM batch_item b WHERE b.dependency_id = p_id AND b.is_member) member);
 
 -- Keyed by item: what each member ended with; one that never did has timed out with its batch.
 CREATE FUNCTION batch_outcomes(p_id text) RETURNS jsonb LANGUAGE sql STABLE
@@ -126,6 +135,7 @@ DECLARE
     applied record;
     answers jsonb[] := '{}';
     refused jsonb;
+    is_first boolean;
     is_over boolean;
     m jsonb;
 BEGIN
@@ -143,9 +153,14 @@ BEGIN
             answers := answers || refused;
             CONTINUE;
         END IF;
-        applied := apply_to_batch(d, m);
-        d := applied.d;
-        answers := answers || jsonb_build_object('first', applied.is_first, 'open_items', d.open_items,
+        is_first := false;
+        -- What comes after the end is late: a continuation that is sent again says what it said.
+        IF d.completed_at IS NULL AND d.cancelled_at IS NULL THEN
+            applied := apply_to_batch(d, m);
+            d := applied.d;
+            is_first := applied.is_first;
+        END IF;
+        answers := answers || jsonb_build_object('first', is_first, 'open_items', d.open_items,
                                                  'waiter_known', d.run_id IS NOT NULL);
     END LOOP;
     is_over := d.run_id IS NOT NULL AND d.is_sealed AND d.open_items = 0
