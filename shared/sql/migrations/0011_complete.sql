@@ -28,6 +28,11 @@ RETURN coalesce(
     CASE WHEN jsonb_path_exists(m, 'strict $.outcome.**{15 to last} ? (@.type() == "array" || @.type() == "object")',
                                 silent => true)
          THEN bad_field('outcome', '"JSON nested deeper"', 'JSON at most 15 levels deep') END,
+    -- Postgres would keep it, but no program on the way to the waiter could read it.
+    CASE WHEN jsonb_path_exists(m, 'strict $.outcome.** ? (@.type() == "number" && (@ > 1.7976931348623158e308
+                                                                         || @ < -1.7976931348623158e308))',
+                                silent => true)
+         THEN bad_field('outcome', '"a number out of range"', 'numbers that a double can hold') END,
     check_reply_to('receipt_to', field(m, 'receipt_to')));
 
 -- Completion, and for the resume worker the resume too, in one conditional update of the same row: the ids that
