@@ -68,7 +68,7 @@ RETURN CASE WHEN jsonb_typeof(got) = 'string' AND (got #>> '{}') ~ ('^(' || patt
 CREATE FUNCTION moment(got jsonb) RETURNS timestamptz LANGUAGE plpgsql IMMUTABLE AS $$
 BEGIN
     IF jsonb_typeof(got) = 'string'
-       AND (got #>> '{}') ~* '^\d{4}-\d\d-\d\d[t ]([01]\d|2[0-3]):\d\d:[0-5]\d(\.\d+)?(z|[+-]\d\d:\d\d)$' THEN
+       AND (got #>> '{}') ~* '^\d{4}-\d\d-\d\d[t ]([01]\d|2[0-3]):\d\d:[0-5]\d(\.\d+)?(z|[+-]\d\d:?\d\d)$' THEN
         -- Postgres reads no text of any length; it keeps microseconds anyway.
         RETURN regexp_replace(got #>> '{}', '(\.\d{9})\d+', '\1')::timestamptz;
     END IF;
