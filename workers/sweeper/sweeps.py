@@ -67,12 +67,10 @@ def sweep_rejected(at: Connections, conn: Connection[Any]) -> int:
     if not kept:
         return 0
     found = [msgspec.json.decode(one, type=SetAside) for one in kept]
-    with conn.transaction():
-        rejections.keep(
-            conn,
-            [Rejection(queue=one.queue, code="invalid-message", problem=one.reason, raw=one.message) for one in found],
-        )
-        rejections.prune(conn, keep=at.settings.keep_rejections)
+    rejections.keep(
+        conn,
+        [Rejection(queue=one.queue, code="invalid-message", problem=one.reason, raw=one.message) for one in found],
+    )
     # After the commit: another sweeper may keep a row twice, none is lost.
     at.redis.ltrim(at.keys.rejected, 0, -len(found) - 1)
     return len(found)
@@ -85,6 +83,7 @@ def retire(at: Connections, conn: Connection[Any]) -> int:
     count = retention.retire_waits(conn, keep=keep, limit=ROWS)
     count += retention.retire_early(conn, keep=keep_early, limit=ROWS)
     count += retention.retire_marks(conn, keep=keep, limit=ROWS)
+    count += rejections.prune(conn, keep=at.settings.keep_rejections)
     if count:
         log.info("rows.retired", rows=count)
     return count
