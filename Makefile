@@ -8,7 +8,7 @@ PIP := $(BIN)/pip --disable-pip-version-check install --quiet
 RUNTIME := .venv/.runtime
 DEV := .venv/.dev
 
-.PHONY: help install up demo test lint format bench chaos model lock clean
+.PHONY: help install up demo test lint format bench chaos model schema lock clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
@@ -56,6 +56,9 @@ chaos: $(DEV) ## kill processes and servers at random while runs wait
 model: $(DEV) ## check the protocol's model in every configuration (10 minutes)
 	@$(BIN)/python -m tests.model
 	@$(BIN)/pytest tests/model -m slow
+
+schema: $(RUNTIME) ## write docs/schema from the types of the messages
+	@$(BIN)/python -m shared.schemas docs/schema
 
 # Needs uv; the files serve every platform and Python from 3.11 on.
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --strip-extras --no-annotate --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
