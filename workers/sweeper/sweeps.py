@@ -66,7 +66,8 @@ def sweep_rejected(at: Connections, conn: Connection[Any]) -> int:
     kept: Any = at.redis.lrange(at.keys.rejected, -REJECTED, -1)
     if not kept:
         return 0
-    found = [msgspec.json.decode(one, type=SetAside) for one in kept]
+    # The oldest first, as rows are numbered: only the newest of them stay.
+    found = [msgspec.json.decode(one, type=SetAside) for one in reversed(kept)]
     rejections.keep(
         conn,
         [Rejection(queue=one.queue, code="invalid-message", problem=one.reason, raw=one.message) for one in found],
