@@ -57,8 +57,9 @@ model: $(DEV) ## check the protocol's model in every configuration (10 minutes)
 	@$(BIN)/python -m tests.model
 	@$(BIN)/pytest tests/model -m slow
 
-schema: $(DEV) ## write shared/sql/schema.sql from the migrations
+schema: $(DEV) ## write shared/sql/schema.sql and docs/schema from the migrations and the types
 	@PYTHONPATH=.:tests $(BIN)/python tests/schema.py
+	@$(BIN)/python -m shared.schemas docs/schema
 
 # Needs uv; the files serve every platform and Python from 3.11 on.
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --strip-extras --no-annotate --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"

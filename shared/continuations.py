@@ -6,6 +6,9 @@ restored process. Source: the design, section 5.
 
 from uuid import uuid4
 
+import msgspec
+from msgspec import UNSET
+
 from shared.db.dependencies import Resumed
 from shared.messages import Continue, Outcome, Restore, StoredCheckpoint
 from shared.post import Post
@@ -26,6 +29,7 @@ def add_what_it_calls_for(post: Post, row: Resumed) -> None:
 
 def _add_continuation(post: Post, row: Resumed, *, mode: Mode) -> None:
     is_restored = mode is Mode.RESTORED
+    outcomes = _outcomes(row)
     message = Continue(
         v=1,
         continuation_id=row.id,
@@ -36,12 +40,20 @@ def _add_continuation(post: Post, row: Resumed, *, mode: Mode) -> None:
         reason=row.reason,
         mode=mode,
         workload=row.restored_workload if is_restored else row.workload,
-        outcomes={} if row.resume_at else {row.id: Outcome(type=row.outcome_type, value=row.outcome)},
+        outcomes=outcomes,
+        outcomes_left_out=True if outcomes is None else UNSET,
         resumed_at=row.resumed_at,
         checkpoint=_stored(row) if is_restored else None,
         traceparent=row.traceparent,
     )
     post.add(row.reply_to, TaskName.CONTINUE, message, task_id=str(uuid4()), traceparent=row.traceparent)
+
+
+def _outcomes(row: Resumed) -> dict[str, Outcome] | None:
+    """Return how what was waited for ended; None: too large, to be read by `continuation_outcomes`."""
+    if row.is_batch:
+        return msgspec.convert(row.batch_outcomes, dict[str, Outcome] | None)
+    return {} if row.resume_at else {row.id: Outcome(type=row.outcome_type, value=row.outcome)}
 
 
 def _stored(row: Resumed) -> StoredCheckpoint | None:

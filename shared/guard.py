@@ -6,11 +6,13 @@ reconnect for ever (celery/celery#7975, #4308), a body that is not three values 
 
 from base64 import b64decode
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias, cast
 from uuid import uuid4
 
 import msgspec
-from msgspec import Meta, Raw, Struct, field
+from msgspec import Meta, Struct, field
+
+from shared.messages import DEPTH_MAX
 
 MESSAGE_BYTES_MAX: Final = 1024 * 1024
 # How much of a rejected message is kept: 10,000 of them in Redis must not fill it.
@@ -101,7 +103,7 @@ class _TaskMessage(_Message):
     content_encoding: Text = field(name="content-encoding", default=None)
 
 
-_Body: TypeAlias = tuple[list[Raw], dict[str, Raw], dict[str, Raw] | None]
+_Body: TypeAlias = tuple[list[Any], dict[str, Any], dict[str, Any] | None]
 _decode_body: Final = msgspec.json.Decoder(_Body).decode
 # RecursionError: nested too deep. ValueError: bad base64, a number of more than 4,300 digits.
 _UNREADABLE: Final = (msgspec.MsgspecError, ValueError, RecursionError)
@@ -118,7 +120,8 @@ def admit_task(item: bytes, queue: str) -> Admitted:
         message = msgspec.convert(payload, _TaskMessage)
         encoded = message.body
         is_plain = message.properties.body_encoding != "base64"
-        _decode_body(encoded.encode() if is_plain else b64decode(encoded, validate=True))
+        for part in _decode_body(encoded.encode() if is_plain else b64decode(encoded, validate=True)):
+            _check_plain(part, DEPTH_MAX)
         eta = _read_eta(message.headers.eta)
     except _UNREADABLE as error:
         raise BadMessage(str(error)) from error
@@ -165,6 +168,19 @@ def _read(item: bytes) -> dict[str, Any]:
         return msgspec.json.decode(item, type=dict[str, Any])
     except _UNREADABLE as error:
         raise BadMessage(str(error)) from error
+
+
+def _check_plain(value: object, levels: int) -> None:
+    """Refuse what kombu's decoder would make an object of, or could end a worker with: it goes down by calls."""
+    if not isinstance(value, dict | list):
+        return
+    if levels == 0:
+        raise BadMessage(f"JSON nested deeper than {DEPTH_MAX} levels")
+    if isinstance(value, dict) and "__type__" in value:
+        raise BadMessage("a field is named __type__, which kombu reads as an object of Python")
+    inside = cast("dict[str, Any]", value).values() if isinstance(value, dict) else cast("list[Any]", value)
+    for one in inside:
+        _check_plain(one, levels - 1)
 
 
 def _read_eta(text: str | None) -> datetime | None:

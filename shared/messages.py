@@ -30,6 +30,7 @@ Traceparent: TypeAlias = Annotated[
     Meta(pattern=rf"^(?!ff)[0-9a-f]{{2}}-(?!0{{32}})[0-9a-f]{{32}}-(?!0{{16}})[0-9a-f]{{16}}-[0-9a-f]{{2}}{_END}"),
 ]
 NodeName: TypeAlias = Annotated[str, Meta(pattern=rf"^[a-z0-9][a-z0-9-]{{0,62}}{_END}")]
+Items: TypeAlias = Annotated[list[Id], Meta(max_length=10_000)]
 Moment: TypeAlias = Annotated[datetime, Meta(tz=True)]
 Version: TypeAlias = Literal[1]
 
@@ -77,7 +78,7 @@ class Dependency(Struct, frozen=True, forbid_unknown_fields=True):
     """What an attempt waits for."""
 
     id: Id
-    items: Annotated[list[Id], Meta(max_length=10_000)] | None = None
+    items: Items | None = None
     sealed: bool | None = None
     resume_at: Moment | None = None
 
@@ -117,13 +118,13 @@ class Cancel(Message, frozen=True, kw_only=True):
 
 
 class Complete(Message, frozen=True, kw_only=True):
-    """`dependency.complete`: what a run waited for is over."""
+    """`dependency.complete`: what a run waited for is over, or its batch grows or is sealed."""
 
     dependency_id: Id
-    outcome_type: OutcomeType
+    outcome_type: OutcomeType | None = None
     item_id: Id | None = None
     outcome: Any = None
-    items_added: list[Id] | None = None
+    items_added: Items | None = None
     sealed: bool | None = None
     receipt_to: ReplyTo | None = None
 

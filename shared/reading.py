@@ -14,15 +14,14 @@ import msgspec
 from shared.errors import Refused
 from shared.messages import (
     BYTES_MAX,
-    DEPTH_MAX,
     INTEGER_MAX,
-    OUTCOME_BYTES_MAX,
     Cancel,
     Complete,
     Defer,
     Id,
     Message,
 )
+from shared.outcomes import outcome_problem
 from shared.vocabulary import CancelReason, EngineName, OutcomeType, WaitReason
 
 M = TypeVar("M", bound=Message)
@@ -35,6 +34,7 @@ _FIELD: Final = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
 _INDEX: Final = re.compile(r"\[[^\]]*\]")
 _UNKNOWN: Final = re.compile(r"unknown field `(?P<field>[^`]*)`")
 _MISSING: Final = re.compile(r"missing required field `(?P<field>[^`]*)`")
+_UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _NAME_CHARACTERS: Final = 80  # of a name that we did not give
 
 _ID: Final = "text of 1 to 200 characters and at most 800 bytes, not blank, without control characters"
@@ -101,7 +101,7 @@ def read(body: bytes, type_: type[M]) -> M:
         case Defer():
             _check_defer(message)
         case Complete():
-            _check_complete(message)
+            _check_complete(message, body)
         case Cancel():
             _check_cancel(message)
         case _:
@@ -141,26 +141,22 @@ def _check_defer(m: Defer) -> None:
         _bad("dependency.resume_at", dependency.resume_at, _EXPECTED["dependency.resume_at"])
 
 
-def _check_complete(m: Complete) -> None:
-    if m.item_id is not None or m.items_added is not None or m.sealed is not None:
-        _bad("item_id", m.item_id, "none: this release has no batches yet")
-    if m.outcome is None:
-        return
-    size = len(msgspec.json.encode(m.outcome))
-    if size > OUTCOME_BYTES_MAX // 2:
-        # As Postgres writes it, with a space behind each comma and colon, so that both doors draw one line.
-        size = len(json.dumps(m.outcome, ensure_ascii=False).encode())
-    if size > OUTCOME_BYTES_MAX:
-        raise Refused(
-            f"outcome is {size} bytes; expected at most {OUTCOME_BYTES_MAX}. Send a reference instead.",
-            code="too-large",
-            field="outcome",
-        )
-    if _depth(m.outcome, DEPTH_MAX) > DEPTH_MAX - 1:
-        _bad("outcome", "JSON nested deeper", f"JSON at most {DEPTH_MAX - 1} levels deep")
+def _check_complete(m: Complete, body: bytes) -> None:
+    if m.items_added and len(set(m.items_added)) < len(m.items_added):
+        _bad("items_added", "an id twice", "distinct ids")
+    only_adds_or_seals = m.item_id is None and (m.items_added is not None or m.sealed is not None)
+    if only_adds_or_seals and (m.outcome is not None or m.outcome_type is not None):
+        _bad("outcome", m.outcome_type, "none in a message that only adds or seals")
+    if not only_adds_or_seals and m.outcome_type is None:
+        _bad("outcome_type", None, f"one of {', '.join(OutcomeType)}")
+    problem = None if m.outcome is None else outcome_problem(m.outcome, body)
+    if problem:
+        _refuse_field("outcome", *problem)
 
 
 def _check_cancel(m: Cancel) -> None:
+    if m.reason.detail is not None and "\0" in m.reason.detail:
+        _refuse_field("reason.detail", "text with \\u0000", "text without \\u0000, which Postgres cannot hold")
     match m.reason.type:
         case CancelReason.ATTEMPT_OVER:
             if m.attempt is None:
@@ -178,22 +174,24 @@ def _offset(moment: datetime) -> timedelta:
     return moment.utcoffset() or timedelta(0)
 
 
-def _depth(value: Any, limit: int) -> int:
-    """Return how many containers are nested in each other, counted no further than the limit."""
-    if limit == 0 or not isinstance(value, dict | list):
-        return 0
-    inside = cast("dict[str, Any]", value).values() if isinstance(value, dict) else cast("list[Any]", value)
-    return 1 + max((_depth(one, limit - 1) for one in inside), default=0)
-
-
 def _bad(field: str, got: object, expected: str) -> NoReturn:
-    # As JSON in ASCII: a control character of a refused message must not reach a terminal.
-    shown = "missing" if got is None else json.dumps(got, default=str)[:80]
+    _refuse_field(field, "missing" if got is None else _shown(got), expected)
+
+
+def _refuse_field(field: str, found: str, expected: str) -> NoReturn:
     raise Refused(
-        f"{field or 'the message'} is {shown}; expected {expected}. Correct the message and send it again.",
+        f"{field or 'the message'} is {found}; expected {expected}. Correct the message and send it again.",
         field=field,
         expected=expected,
     )
+
+
+def _shown(value: object) -> str:
+    """Return the beginning of a value as JSON in ASCII: none of its control characters must reach a terminal."""
+    try:
+        return json.dumps(value, default=str)[:80]
+    except RecursionError:
+        return "JSON nested too deep"
 
 
 def _refuse(body: bytes, type_: type[Message], problem: str) -> NoReturn:
@@ -206,7 +204,7 @@ def _refuse(body: bytes, type_: type[Message], problem: str) -> NoReturn:
         # Neither true nor 1.0, which Python takes for the same.
         if type(version) is not int or version != 1:
             raise Refused(
-                f"v is {json.dumps(version)[:80]}; expected 1. Send version 1 of this message.",
+                f"v is {_shown(version)}; expected 1. Send version 1 of this message.",
                 code="unsupported-version",
                 field="v",
             )
@@ -214,7 +212,9 @@ def _refuse(body: bytes, type_: type[Message], problem: str) -> NoReturn:
     path = _INDEX.sub("", at["path"]) if at else ""
     unknown = _UNKNOWN.search(problem)
     if unknown:
-        field = ".".join(part for part in (path, unknown["field"][:_NAME_CHARACTERS]) if part)
+        field = ".".join(
+            part for part in (path, _UNPRINTABLE.sub("\ufffd", unknown["field"][:_NAME_CHARACTERS])) if part
+        )
         raise Refused(
             f"{field} is an unknown field; expected only those of version 1. Leave it out.",
             code="unknown-field",

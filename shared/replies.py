@@ -57,6 +57,6 @@ def _read(raw: bytes) -> Reply | None:
         envelope: Any = msgspec.json.decode(raw)
         _, kwargs, _ = msgspec.json.decode(b64decode(envelope["body"]), type=tuple[Any, msgspec.Raw, Any])
         return cast("Reply", msgspec.json.decode(kwargs, type=_TYPES[envelope["headers"]["task"]]))
-    except (msgspec.MsgspecError, ValueError, KeyError, TypeError) as error:
+    except (msgspec.MsgspecError, ValueError, KeyError, TypeError, RecursionError) as error:
         log.warning("reply.unreadable", error=str(error))
         return None

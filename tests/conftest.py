@@ -145,8 +145,8 @@ def a_run(settings: Settings, tmp_path: Path) -> Iterator[Callable[[], Run]]:
         return run
 
     yield start
-    for run in runs:
-        run.end()
+    for one in runs:
+        one.end()
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 from psycopg import Connection
@@ -12,6 +12,8 @@ from psycopg.rows import class_row
 from shared.db.deferrals import Refusal
 from shared.db.raw_json import array
 from shared.db.statements import only, statement
+
+OUTCOMES_BYTES_MAX: Final = 1_048_576  # of a batch, in one continuation; more are left out of it
 
 
 class CompleteAnswer(msgspec.Struct, frozen=True):
@@ -46,6 +48,8 @@ class Resumed:
     resume_at: datetime | None
     outcome: Any
     outcome_type: str
+    is_batch: bool
+    batch_outcomes: dict[str, Any] | None  # None also where they are too many bytes for a message
     resumed_at: datetime
     checkpoint_id: int | None
     checkpoint_status: str | None
@@ -81,7 +85,9 @@ def resume(conn: Connection[Any], ids: Sequence[str]) -> list[str]:
 def to_continue(conn: Connection[Any], ids: Sequence[str]) -> list[Resumed]:
     """Read what the resumed and unfinished waits among these call for."""
     with conn.cursor(row_factory=class_row(Resumed)) as cur:
-        return cur.execute(statement("dependency/continue"), {"ids": list(ids)}).fetchall()
+        return cur.execute(
+            statement("dependency/continue"), {"ids": list(ids), "bytes_max": OUTCOMES_BYTES_MAX}
+        ).fetchall()
 
 
 def done(conn: Connection[Any], ids: Sequence[str]) -> list[str]:

@@ -26,8 +26,8 @@ class Rejection(msgspec.Struct, frozen=True):
 
 def keep(conn: Connection[Any], rejections: Sequence[Rejection]) -> int:
     """Keep refused messages; return how many."""
-    # Bytes become base64. Postgres knows no NUL, and the words of a refused message may have one.
-    bodies = (msgspec.json.encode(one).replace(b"\\u0000", b"\\ufffd") for one in rejections)
+    # Bytes become base64. A name that its sender chose may hold a NUL, which Postgres cannot: shown as U+FFFD.
+    bodies = (msgspec.json.encode(one).replace(rb"\u0000", rb"\ufffd") for one in rejections)
     return conn.execute(statement("rejection/keep"), {"rejections": array(bodies)}).rowcount
 
 

@@ -5,17 +5,17 @@ from typing import Any
 
 from psycopg import Connection
 
-from shared.db.statements import statement
+from shared.db.statements import only, statement
 
 
 def retire_waits(conn: Connection[Any], *, keep: timedelta, limit: int) -> int:
     """Delete waits that are done or cancelled for longer than `keep`, with their checkpoints; return how many."""
-    return conn.execute(statement("retire/waits"), {"keep": keep, "limit": limit}).rowcount
+    return only(conn.execute(statement("retire/waits"), {"keep": keep, "limit": limit}).fetchone())
 
 
 def retire_early(conn: Connection[Any], *, keep: timedelta, limit: int) -> int:
-    """Delete completions whose wait has not come for longer than `keep`; return how many."""
-    return conn.execute(statement("retire/early"), {"keep": keep, "limit": limit}).rowcount
+    """Delete what was said of waits that have not come for longer than `keep`; return how many."""
+    return only(conn.execute(statement("retire/early"), {"keep": keep, "limit": limit}).fetchone())
 
 
 def retire_marks(conn: Connection[Any], *, keep: timedelta, limit: int) -> int:

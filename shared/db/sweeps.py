@@ -20,7 +20,7 @@ class Due:
     wait_number: int
     node: str
     traceparent: str | None
-    calls_for: Literal["nothing", "later", "node", "take", "complete", "resume", "continue"]
+    calls_for: Literal["nothing", "later", "node", "take", "complete", "seal", "resume", "continue"]
     countdown: timedelta | None
 
 

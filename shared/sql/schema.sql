@@ -1,5 +1,22 @@
 -- The whole schema as it stands, made from the migrations by `make schema`. For reading: nothing runs it.
 
+CREATE FUNCTION add_items(p_id text, items text[]) RETURNS integer
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    newly_open integer;
+BEGIN
+    UPDATE batch_item b SET is_member = true
+     WHERE b.dependency_id = p_id AND b.item_id = ANY (items) AND NOT b.is_member;
+    WITH added AS (
+        INSERT INTO batch_item (dependency_id, item_id, is_member)
+        SELECT p_id, i.item_id, true FROM unnest(items) AS i (item_id)
+        ON CONFLICT DO NOTHING
+        RETURNING item_id)
+    SELECT count(*) INTO newly_open FROM added;
+    RETURN newly_open;
+END $$;
+
 CREATE FUNCTION answer_or_raise(answer jsonb) RETURNS jsonb
     LANGUAGE plpgsql
     AS $$
@@ -35,6 +52,77 @@ BEGIN
     RETURN to_jsonb(results);
 END $$;
 
+CREATE TABLE dependency (
+    id text NOT NULL,
+    run_id text,
+    attempt integer,
+    wait_number integer,
+    reason text,
+    key text,
+    workload jsonb,
+    reply_to text,
+    traceparent text,
+    handshake boolean,
+    resume_at timestamp with time zone,
+    digest text,
+    delay_ms integer,
+    delay_from text,
+    will_checkpoint boolean,
+    why text,
+    registered_at timestamp with time zone,
+    early_at timestamp with time zone,
+    due_at timestamp with time zone,
+    completed_at timestamp with time zone,
+    outcome jsonb,
+    outcome_type text,
+    open_items integer,
+    is_sealed boolean,
+    checkpoint_id bigint,
+    resumed_at timestamp with time zone,
+    called_off_at timestamp with time zone,
+    call_off_reason text,
+    cancelled_at timestamp with time zone,
+    cancel_reason text,
+    sends integer DEFAULT 0 NOT NULL,
+    claimed_until timestamp with time zone,
+    done_at timestamp with time zone,
+    look_at timestamp with time zone,
+    CONSTRAINT dependency_check CHECK (((run_id IS NOT NULL) OR (early_at IS NOT NULL))),
+    CONSTRAINT dependency_check1 CHECK (((resumed_at IS NULL) OR (completed_at IS NOT NULL))),
+    CONSTRAINT dependency_check2 CHECK (((done_at IS NULL) OR (resumed_at IS NOT NULL))),
+    CONSTRAINT dependency_open_items_check CHECK ((open_items >= 0))
+)
+WITH (fillfactor='70');
+
+CREATE FUNCTION apply_to_batch(INOUT d dependency, m jsonb, OUT is_first boolean) RETURNS record
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    newly_open integer := 0;
+    was_member boolean;
+BEGIN
+    is_first := false;
+    IF field(m, 'items_added') IS NOT NULL THEN
+        newly_open := add_items(d.id, ARRAY(SELECT jsonb_array_elements_text(m -> 'items_added')));
+        d.open_items := d.open_items + newly_open;
+        is_first := newly_open > 0;
+    END IF;
+    IF field(m, 'item_id') IS NOT NULL THEN
+        INSERT INTO batch_item AS b (dependency_id, item_id, is_member, completed_at, outcome, outcome_type)
+        VALUES (d.id, m ->> 'item_id', false, clock(), m -> 'outcome', m ->> 'outcome_type')
+        ON CONFLICT (dependency_id, item_id) DO UPDATE
+           SET completed_at = EXCLUDED.completed_at, outcome = EXCLUDED.outcome, outcome_type = EXCLUDED.outcome_type
+         WHERE b.completed_at IS NULL
+        RETURNING b.is_member INTO was_member;
+        is_first := was_member IS NOT NULL;
+        d.open_items := d.open_items - CASE WHEN was_member THEN 1 ELSE 0 END;
+    END IF;
+    IF (m ->> 'sealed')::boolean AND NOT d.is_sealed THEN
+        d.is_sealed := true;
+        is_first := is_first OR field(m, 'item_id') IS NULL;
+    END IF;
+END $$;
+
 CREATE FUNCTION refusal(code text, problem text, facts jsonb DEFAULT '{}'::jsonb) RETURNS jsonb
     LANGUAGE sql IMMUTABLE
     RETURN jsonb_build_object('refused', jsonb_build_object('code', code, 'problem', problem, 'facts', facts));
@@ -42,6 +130,49 @@ CREATE FUNCTION refusal(code text, problem text, facts jsonb DEFAULT '{}'::jsonb
 CREATE FUNCTION bad_field(name text, got jsonb, expected text) RETURNS jsonb
     LANGUAGE sql IMMUTABLE
     RETURN refusal('invalid-message'::text, format('%s is %s; expected %s. Correct the message and send it again.'::text, COALESCE(NULLIF(name, ''::text), 'the message'::text), COALESCE("left"((got)::text, 80), 'missing'::text), expected), jsonb_build_object('field', name, 'expected', expected));
+
+CREATE TABLE batch_item (
+    dependency_id text NOT NULL,
+    item_id text NOT NULL,
+    is_member boolean NOT NULL,
+    completed_at timestamp with time zone,
+    outcome jsonb,
+    outcome_type text
+);
+
+CREATE FUNCTION batch_outcomes(p_id text) RETURNS jsonb
+    LANGUAGE sql STABLE
+    RETURN (SELECT COALESCE(jsonb_object_agg(b.item_id, jsonb_build_object('type', COALESCE(b.outcome_type, 'timed_out'::text), 'value', b.outcome)), '{}'::jsonb) AS "coalesce" FROM batch_item b WHERE ((b.dependency_id = batch_outcomes.p_id) AND b.is_member));
+
+CREATE FUNCTION batch_refusal(d dependency, m jsonb) RETURNS jsonb
+    LANGUAGE plpgsql STABLE
+    AS $$
+DECLARE
+    facts jsonb := jsonb_build_object('dependency_id', d.id, 'item_id', m -> 'item_id');
+    added text[] := ARRAY(SELECT jsonb_array_elements_text(field(m, 'items_added')));
+    unknown integer;
+BEGIN
+    IF cardinality(added) > 0 THEN
+        unknown := (SELECT count(*) FROM unnest(added) AS i (item_id)
+                     WHERE NOT EXISTS (SELECT FROM batch_item b WHERE b.dependency_id = d.id
+                                          AND b.item_id = i.item_id AND b.is_member));
+        -- The same message again adds nothing, and is no mistake.
+        IF d.is_sealed AND unknown > 0 THEN
+            RETURN refusal('batch-sealed', format('batch %s is sealed; expected no items_added. Register a wait of its '
+                'own for what comes later.', d.id), facts);
+        ELSIF unknown + (SELECT count(*) FROM batch_item b WHERE b.dependency_id = d.id AND b.is_member) > 10000 THEN
+            RETURN bad_field('items_added', to_jsonb(cardinality(added)), 'at most 10,000 items in a batch');
+        END IF;
+    END IF;
+    -- Before the wait nobody knows its items, however early the seal came.
+    IF d.is_sealed AND d.run_id IS NOT NULL AND field(m, 'item_id') IS NOT NULL AND NOT (m ->> 'item_id' = ANY (added))
+       AND NOT EXISTS (SELECT FROM batch_item b
+                        WHERE b.dependency_id = d.id AND b.item_id = m ->> 'item_id' AND b.is_member) THEN
+        RETURN refusal('unknown-item', format('item %s is not in the sealed batch %s. Complete an item of the batch.',
+            m ->> 'item_id', d.id), facts);
+    END IF;
+    RETURN NULL;
+END $$;
 
 CREATE FUNCTION call_off(p_run_id text, p_wait_number integer, p_reason text) RETURNS boolean
     LANGUAGE plpgsql
@@ -52,7 +183,8 @@ BEGIN
     UPDATE dependency d
        SET called_off_at = clock(), call_off_reason = p_reason,
            resume_at = CASE WHEN d.reason = 'MANUAL' THEN coalesce(d.resume_at, clock()) ELSE d.resume_at END,
-           look_at = CASE WHEN d.reason = 'MANUAL' THEN coalesce(d.resume_at, clock()) ELSE d.resume_at END
+           look_at = CASE WHEN d.reason = 'MANUAL' THEN coalesce(d.resume_at, clock())
+                          ELSE ends_by_itself_at(d, settings()) END
      WHERE d.run_id = p_run_id AND d.wait_number = p_wait_number AND d.checkpoint_id IS NULL
        AND d.completed_at IS NULL AND d.cancelled_at IS NULL AND d.called_off_at IS NULL
     RETURNING d.id INTO called_off;
@@ -186,13 +318,21 @@ CREATE FUNCTION check_cancel(m jsonb) RETURNS jsonb
     LANGUAGE sql STABLE
     RETURN COALESCE(check_size(m), check_object(''::text, m, ARRAY['v'::text, 'run_id'::text, 'attempt'::text, 'wait_number'::text, 'reason'::text, 'receipt_to'::text]), check_version(m), check_id('run_id'::text, (m -> 'run_id'::text)), check_object('reason'::text, (m -> 'reason'::text), ARRAY['type'::text, 'detail'::text]), check_one_of('reason.type'::text, ((m -> 'reason'::text) -> 'type'::text), ARRAY['RUN_CANCELLED'::text, 'RUN_CRASHED'::text, 'RUN_EXPIRED'::text, 'RUN_COMPLETED'::text, 'ATTEMPT_OVER'::text, 'WORKLOAD_DISCONNECTED'::text, 'MANUAL'::text]), CASE WHEN ((field((m -> 'reason'::text), 'detail'::text) IS NOT NULL) AND ((jsonb_typeof(((m -> 'reason'::text) -> 'detail'::text)) <> 'string'::text) OR (char_length(((m -> 'reason'::text) ->> 'detail'::text)) > 1000))) THEN bad_field('reason.detail'::text, ((m -> 'reason'::text) -> 'detail'::text), 'text of at most 1,000 characters'::text) ELSE NULL::jsonb END, CASE WHEN ((field(m, 'attempt'::text) IS NOT NULL) OR (((m -> 'reason'::text) ->> 'type'::text) = 'ATTEMPT_OVER'::text)) THEN check_integer('attempt'::text, field(m, 'attempt'::text), (1)::bigint, (2147483647)::bigint) ELSE NULL::jsonb END, CASE WHEN ((((m -> 'reason'::text) ->> 'type'::text) = 'ATTEMPT_OVER'::text) AND (field(m, 'wait_number'::text) IS NOT NULL)) THEN bad_field('wait_number'::text, (m -> 'wait_number'::text), 'none, since ATTEMPT_OVER names an attempt'::text) ELSE NULL::jsonb END, CASE WHEN ((field(m, 'wait_number'::text) IS NOT NULL) OR (((m -> 'reason'::text) ->> 'type'::text) = ANY (ARRAY['WORKLOAD_DISCONNECTED'::text, 'MANUAL'::text]))) THEN check_integer('wait_number'::text, field(m, 'wait_number'::text), (1)::bigint, (2147483647)::bigint) ELSE NULL::jsonb END, check_reply_to('receipt_to'::text, field(m, 'receipt_to'::text)));
 
+CREATE FUNCTION check_ids(name text, got jsonb) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE
+    RETURN CASE WHEN (COALESCE(jsonb_typeof(got), ''::text) <> 'array'::text) THEN bad_field(name, got, 'an array of at most 10,000 distinct ids'::text) WHEN (jsonb_array_length(got) > 10000) THEN bad_field(name, to_jsonb(jsonb_array_length(got)), 'at most 10,000 ids'::text) WHEN (SELECT (count(*) <> count(DISTINCT i.value)) FROM jsonb_array_elements(check_ids.got) i(value)) THEN bad_field(name, '"an id twice"'::jsonb, 'distinct ids'::text) ELSE (SELECT check_id(check_ids.name, i.value) AS check_id FROM jsonb_array_elements(check_ids.got) i(value) WHERE (check_id(check_ids.name, i.value) IS NOT NULL) LIMIT 1) END;
+
+CREATE FUNCTION only_adds_or_seals(m jsonb) RETURNS boolean
+    LANGUAGE sql IMMUTABLE
+    RETURN ((field(m, 'item_id'::text) IS NULL) AND (COALESCE(field(m, 'items_added'::text), field(m, 'sealed'::text)) IS NOT NULL));
+
 CREATE FUNCTION check_complete(m jsonb) RETURNS jsonb
     LANGUAGE sql STABLE
-    RETURN COALESCE(check_size(m), check_object(''::text, m, ARRAY['v'::text, 'dependency_id'::text, 'item_id'::text, 'outcome'::text, 'outcome_type'::text, 'items_added'::text, 'sealed'::text, 'receipt_to'::text]), check_version(m), check_id('dependency_id'::text, (m -> 'dependency_id'::text)), CASE WHEN (COALESCE(field(m, 'item_id'::text), field(m, 'items_added'::text), field(m, 'sealed'::text)) IS NOT NULL) THEN bad_field('item_id'::text, COALESCE(field(m, 'item_id'::text), to_jsonb('items_added or sealed'::text)), 'none: this release has no batches yet'::text) ELSE NULL::jsonb END, check_one_of('outcome_type'::text, (m -> 'outcome_type'::text), ARRAY['success'::text, 'failure'::text, 'cancelled'::text, 'expired'::text, 'crashed'::text, 'timed_out'::text]), CASE WHEN (octet_length(((m -> 'outcome'::text))::text) > 65536) THEN refusal('too-large'::text, format('outcome is %s bytes; expected at most 65,536. Send a reference instead.'::text, octet_length(((m -> 'outcome'::text))::text)), '{"field": "outcome"}'::jsonb) ELSE NULL::jsonb END, CASE WHEN jsonb_path_exists(m, 'strict $."outcome".**{15 to last}?(@.type() == "array" || @.type() == "object")'::jsonpath, silent => true) THEN bad_field('outcome'::text, '"JSON nested deeper"'::jsonb, 'JSON at most 15 levels deep'::text) ELSE NULL::jsonb END, check_reply_to('receipt_to'::text, field(m, 'receipt_to'::text)));
+    RETURN COALESCE(check_size(m), check_object(''::text, m, ARRAY['v'::text, 'dependency_id'::text, 'item_id'::text, 'outcome'::text, 'outcome_type'::text, 'items_added'::text, 'sealed'::text, 'receipt_to'::text]), check_version(m), check_id('dependency_id'::text, (m -> 'dependency_id'::text)), CASE WHEN (field(m, 'item_id'::text) IS NOT NULL) THEN check_id('item_id'::text, (m -> 'item_id'::text)) ELSE NULL::jsonb END, CASE WHEN (field(m, 'items_added'::text) IS NOT NULL) THEN check_ids('items_added'::text, (m -> 'items_added'::text)) ELSE NULL::jsonb END, CASE WHEN (field(m, 'sealed'::text) IS NOT NULL) THEN check_boolean('sealed'::text, (m -> 'sealed'::text)) ELSE NULL::jsonb END, CASE WHEN only_adds_or_seals(m) THEN CASE WHEN (COALESCE(field(m, 'outcome'::text), field(m, 'outcome_type'::text)) IS NOT NULL) THEN bad_field('outcome'::text, COALESCE(field(m, 'outcome'::text), field(m, 'outcome_type'::text)), 'none in a message that only adds or seals'::text) ELSE NULL::jsonb END ELSE check_one_of('outcome_type'::text, (m -> 'outcome_type'::text), ARRAY['success'::text, 'failure'::text, 'cancelled'::text, 'expired'::text, 'crashed'::text, 'timed_out'::text]) END, CASE WHEN (octet_length(((m -> 'outcome'::text))::text) > 65536) THEN refusal('too-large'::text, format('outcome is %s bytes; expected at most 65,536. Send a reference instead.'::text, octet_length(((m -> 'outcome'::text))::text)), '{"field": "outcome"}'::jsonb) ELSE NULL::jsonb END, CASE WHEN jsonb_path_exists(m, 'strict $."outcome".**{15 to last}?(@.type() == "array" || @.type() == "object")'::jsonpath, silent => true) THEN bad_field('outcome'::text, '"JSON nested deeper"'::jsonb, 'JSON at most 15 levels deep'::text) ELSE NULL::jsonb END, CASE WHEN jsonb_path_exists(m, 'strict $."outcome".**?(@.type() == "number" && (@ > 179769313486231580000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000 || @ < -179769313486231580000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000))'::jsonpath, silent => true) THEN bad_field('outcome'::text, '"a number out of range"'::jsonb, 'numbers that a double can hold'::text) ELSE NULL::jsonb END, check_reply_to('receipt_to'::text, field(m, 'receipt_to'::text)));
 
 CREATE FUNCTION check_items(dependency jsonb, is_batch boolean) RETURNS jsonb
     LANGUAGE sql IMMUTABLE
-    RETURN CASE WHEN ((NOT is_batch) AND (COALESCE(field(dependency, 'items'::text), field(dependency, 'sealed'::text)) IS NOT NULL)) THEN bad_field('dependency.items'::text, field(dependency, 'items'::text), 'none, since this wait is not for a batch'::text) WHEN (NOT is_batch) THEN NULL::jsonb WHEN (COALESCE(jsonb_typeof((dependency -> 'items'::text)), ''::text) <> 'array'::text) THEN bad_field('dependency.items'::text, field(dependency, 'items'::text), 'an array of at most 10,000 distinct ids'::text) WHEN (jsonb_array_length((dependency -> 'items'::text)) > 10000) THEN bad_field('dependency.items'::text, to_jsonb(jsonb_array_length((dependency -> 'items'::text))), 'at most 10,000 ids'::text) WHEN (SELECT (count(*) <> count(DISTINCT i.value)) FROM jsonb_array_elements((check_items.dependency -> 'items'::text)) i(value)) THEN bad_field('dependency.items'::text, '"an id twice"'::jsonb, 'distinct ids'::text) ELSE COALESCE((SELECT check_id('dependency.items'::text, i.value) AS check_id FROM jsonb_array_elements((check_items.dependency -> 'items'::text)) i(value) WHERE (check_id('dependency.items'::text, i.value) IS NOT NULL) LIMIT 1), CASE WHEN (field(dependency, 'sealed'::text) IS NOT NULL) THEN check_boolean('dependency.sealed'::text, (dependency -> 'sealed'::text)) ELSE NULL::jsonb END) END;
+    RETURN CASE WHEN ((NOT is_batch) AND (COALESCE(field(dependency, 'items'::text), field(dependency, 'sealed'::text)) IS NOT NULL)) THEN bad_field('dependency.items'::text, field(dependency, 'items'::text), 'none, since this wait is not for a batch'::text) WHEN (NOT is_batch) THEN NULL::jsonb ELSE COALESCE(check_ids('dependency.items'::text, (dependency -> 'items'::text)), CASE WHEN (field(dependency, 'sealed'::text) IS NOT NULL) THEN check_boolean('dependency.sealed'::text, (dependency -> 'sealed'::text)) ELSE NULL::jsonb END) END;
 
 CREATE FUNCTION clock() RETURNS timestamp with time zone
     LANGUAGE sql STABLE PARALLEL SAFE
@@ -203,7 +343,7 @@ CREATE FUNCTION moment(got jsonb) RETURNS timestamp with time zone
     AS $_$
 BEGIN
     IF jsonb_typeof(got) = 'string'
-       AND (got #>> '{}') ~* '^\d{4}-\d\d-\d\d[t ]([01]\d|2[0-3]):\d\d:[0-5]\d(\.\d+)?(z|[+-]\d\d:\d\d)$' THEN
+       AND (got #>> '{}') ~* '^\d{4}-\d\d-\d\d[t ]([01]\d|2[0-3]):\d\d:[0-5]\d(\.\d+)?(z|[+-]\d\d:?\d\d)$' THEN
         -- Postgres reads no text of any length; it keeps microseconds anyway.
         RETURN regexp_replace(got #>> '{}', '(\.\d{9})\d+', '\1')::timestamptz;
     END IF;
@@ -294,9 +434,7 @@ BEGIN
                outcome = by_id -> d.id -> 'outcome',
                outcome_type = by_id -> d.id ->> 'outcome_type',
                sends = CASE WHEN p_how = 'resume' THEN 1 ELSE 0 END,
-               look_at = clock() + milliseconds(CASE p_how WHEN 'resume' THEN (s ->> 'resend_first_ms')::bigint
-                                                           WHEN 'hint' THEN (s ->> 'take_grace_ms')::bigint
-                                                           ELSE 0 END)
+               look_at = look_after_end(s, p_how)
          WHERE d.id = ANY ((SELECT array_agg(l.id) FROM locked l)::text[])
            AND coalesce(d.run_id, '') <> '' AND d.completed_at IS NULL AND d.resumed_at IS NULL
            AND d.cancelled_at IS NULL AND coalesce(d.reason, '') = 'WAIT_FOR_TASK'
@@ -316,13 +454,15 @@ DECLARE
 BEGIN
     IF jsonb_array_length(messages) > cardinality(completed) THEN
         others := (SELECT coalesce(jsonb_object_agg(d.id, jsonb_build_object(
-                              'known', d.run_id IS NOT NULL, 'is_time', d.reason <> 'WAIT_FOR_TASK')), '{}')
+                              'known', d.run_id IS NOT NULL, 'reason', d.reason)), '{}')
                      FROM dependency d
                     WHERE d.id = ANY (ARRAY(SELECT e ->> 'dependency_id' FROM jsonb_array_elements(messages) e)));
     END IF;
     FOR id IN SELECT e ->> 'dependency_id' FROM jsonb_array_elements(messages) e LOOP
         answers := answers || CASE
-            WHEN (others -> id ->> 'is_time')::boolean THEN
+            WHEN others -> id ->> 'reason' = 'WAIT_FOR_BATCH' THEN
+                bad_field('item_id', NULL, 'the id of an item, since the wait is for a batch')
+            WHEN others -> id ->> 'reason' <> 'WAIT_FOR_TASK' THEN
                 bad_field('dependency_id', to_jsonb(id), 'a wait that is not for a time: a time ends by itself')
             ELSE jsonb_build_object('first', firsts ? id, 'open_items', NULL,
                                     'waiter_known', coalesce((others -> id ->> 'known')::boolean, true)) END;
@@ -331,47 +471,9 @@ BEGIN
     RETURN to_jsonb(answers);
 END $$;
 
-CREATE TABLE dependency (
-    id text NOT NULL,
-    run_id text,
-    attempt integer,
-    wait_number integer,
-    reason text,
-    key text,
-    workload jsonb,
-    reply_to text,
-    traceparent text,
-    handshake boolean,
-    resume_at timestamp with time zone,
-    digest text,
-    delay_ms integer,
-    delay_from text,
-    will_checkpoint boolean,
-    why text,
-    registered_at timestamp with time zone,
-    due_at timestamp with time zone,
-    completed_at timestamp with time zone,
-    outcome jsonb,
-    outcome_type text,
-    checkpoint_id bigint,
-    resumed_at timestamp with time zone,
-    called_off_at timestamp with time zone,
-    call_off_reason text,
-    cancelled_at timestamp with time zone,
-    cancel_reason text,
-    sends integer DEFAULT 0 NOT NULL,
-    claimed_until timestamp with time zone,
-    done_at timestamp with time zone,
-    look_at timestamp with time zone,
-    CONSTRAINT dependency_check CHECK (((run_id IS NOT NULL) OR (completed_at IS NOT NULL))),
-    CONSTRAINT dependency_check1 CHECK (((resumed_at IS NULL) OR (completed_at IS NOT NULL))),
-    CONSTRAINT dependency_check2 CHECK (((done_at IS NULL) OR (resumed_at IS NOT NULL)))
-)
-WITH (fillfactor='70');
-
 CREATE FUNCTION continuation_outcomes(continuation_id text) RETURNS jsonb
     LANGUAGE sql STABLE
-    RETURN (SELECT CASE WHEN (d.resume_at IS NOT NULL) THEN '{}'::jsonb ELSE jsonb_build_object(d.id, jsonb_build_object('type', d.outcome_type, 'value', d.outcome)) END AS jsonb_build_object FROM dependency d WHERE ((d.id = continuation_outcomes.continuation_id) AND (d.resumed_at IS NOT NULL)));
+    RETURN (SELECT CASE WHEN (d.resume_at IS NOT NULL) THEN '{}'::jsonb WHEN (d.open_items IS NOT NULL) THEN batch_outcomes(d.id) ELSE jsonb_build_object(d.id, jsonb_build_object('type', d.outcome_type, 'value', d.outcome)) END AS jsonb_build_object FROM dependency d WHERE ((d.id = continuation_outcomes.continuation_id) AND (d.resumed_at IS NOT NULL)));
 
 CREATE FUNCTION defer_checkpoint(message jsonb) RETURNS jsonb
     LANGUAGE sql
@@ -407,6 +509,14 @@ BEGIN
     END IF;
     RETURN highest;
 END $$;
+
+CREATE FUNCTION milliseconds(count bigint) RETURNS interval
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN ((count)::double precision * '00:00:00.001'::interval);
+
+CREATE FUNCTION ends_by_itself_at(d dependency, s jsonb) RETURNS timestamp with time zone
+    LANGUAGE sql STABLE
+    RETURN CASE WHEN (NOT (d).is_sealed) THEN ((d).registered_at + milliseconds(((s ->> 'batch_seal_ms'::text))::bigint)) ELSE (d).resume_at END;
 
 CREATE FUNCTION finish_continuation(continuation_id text) RETURNS boolean
     LANGUAGE plpgsql
@@ -459,8 +569,6 @@ CREATE FUNCTION has_duty(c checkpoint) RETURNS boolean
 CREATE FUNCTION insert_wait(w dependency, newest dependency) RETURNS boolean
     LANGUAGE plpgsql
     AS $$
-DECLARE
-    is_new boolean;
 BEGIN
     IF newest.attempt = w.attempt OR newest.id IS NULL THEN
         INSERT INTO dependency VALUES (w.*) ON CONFLICT DO NOTHING;
@@ -476,6 +584,25 @@ BEGIN
     END;
 END $$;
 
+CREATE FUNCTION join_early_items(w dependency, early dependency, items text[]) RETURNS dependency
+    LANGUAGE plpgsql STABLE
+    AS $$
+BEGIN
+    w.is_sealed := w.is_sealed OR coalesce(early.is_sealed, false);
+    w.open_items := (
+        SELECT count(*) FROM (
+            SELECT i.item_id FROM unnest(items) AS i (item_id)
+            UNION
+            SELECT b.item_id FROM batch_item b WHERE b.dependency_id = w.id AND b.is_member) member
+         WHERE NOT EXISTS (SELECT FROM batch_item b WHERE b.dependency_id = w.id AND b.item_id = member.item_id
+                                                      AND b.completed_at IS NOT NULL));
+    IF w.is_sealed AND w.open_items = 0 THEN
+        w.completed_at := clock();
+        w.outcome_type := 'success';
+    END IF;
+    RETURN w;
+END $$;
+
 CREATE FUNCTION keep_early(ids text[], by_id jsonb) RETURNS text[]
     LANGUAGE plpgsql
     AS $$
@@ -483,8 +610,8 @@ DECLARE
     kept text[];
 BEGIN
     WITH early AS (
-        INSERT INTO dependency (id, completed_at, outcome, outcome_type)
-        SELECT i.id, clock(), by_id -> i.id -> 'outcome', by_id -> i.id ->> 'outcome_type'
+        INSERT INTO dependency (id, early_at, completed_at, outcome, outcome_type)
+        SELECT i.id, clock(), clock(), by_id -> i.id -> 'outcome', by_id -> i.id ->> 'outcome_type'
           FROM unnest(ids) AS i (id) ORDER BY i.id
         ON CONFLICT (id) DO NOTHING
         RETURNING dependency.id)
@@ -512,17 +639,21 @@ BEGIN
     END LOOP;
 END $$;
 
-CREATE FUNCTION milliseconds(count bigint) RETURNS interval
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN ((count)::double precision * '00:00:00.001'::interval);
-
 CREATE FUNCTION next_look(since timestamp with time zone, s jsonb) RETURNS timestamp with time zone
     LANGUAGE sql
     RETURN (clock() + (((1)::double precision + (random() / (10)::double precision)) * GREATEST(milliseconds(((s ->> 'resend_first_ms'::text))::bigint), LEAST(milliseconds(((s ->> 'resend_max_ms'::text))::bigint), (clock() - since)))));
 
 CREATE FUNCTION look_after(d dependency, step text, s jsonb) RETURNS timestamp with time zone
     LANGUAGE sql
-    RETURN CASE step WHEN 'continue'::text THEN next_look((d).resumed_at, s) WHEN 'resume'::text THEN next_look((d).completed_at, s) WHEN 'complete'::text THEN next_look(clock(), s) WHEN 'later'::text THEN LEAST(((d).due_at - milliseconds(((s ->> 'countdown_horizon_ms'::text))::bigint)), (d).resume_at) WHEN 'take'::text THEN LEAST((d).resume_at, CASE WHEN ((d).due_at > clock()) THEN ((d).due_at + milliseconds(((s ->> 'take_grace_ms'::text))::bigint)) ELSE next_look((d).due_at, s) END) WHEN 'node'::text THEN LEAST((d).resume_at, next_look((d).due_at, s)) WHEN 'nothing'::text THEN CASE WHEN (((d).completed_at IS NULL) AND ((d).cancelled_at IS NULL)) THEN (d).resume_at ELSE NULL::timestamp with time zone END ELSE NULL::timestamp with time zone END;
+    RETURN CASE step WHEN 'continue'::text THEN next_look((d).resumed_at, s) WHEN 'resume'::text THEN next_look((d).completed_at, s) WHEN 'complete'::text THEN next_look(clock(), s) WHEN 'seal'::text THEN next_look(clock(), s) WHEN 'later'::text THEN LEAST(((d).due_at - milliseconds(((s ->> 'countdown_horizon_ms'::text))::bigint)), ends_by_itself_at(d, s)) WHEN 'take'::text THEN LEAST(ends_by_itself_at(d, s), CASE WHEN ((d).due_at > clock()) THEN ((d).due_at + milliseconds(((s ->> 'take_grace_ms'::text))::bigint)) ELSE next_look((d).due_at, s) END) WHEN 'node'::text THEN LEAST(ends_by_itself_at(d, s), next_look((d).due_at, s)) WHEN 'nothing'::text THEN CASE WHEN (((d).completed_at IS NULL) AND ((d).cancelled_at IS NULL)) THEN ends_by_itself_at(d, s) ELSE NULL::timestamp with time zone END ELSE NULL::timestamp with time zone END;
+
+CREATE FUNCTION look_after_end(s jsonb, p_how text) RETURNS timestamp with time zone
+    LANGUAGE sql STABLE
+    RETURN (clock() + milliseconds(CASE p_how WHEN 'resume'::text THEN ((s ->> 'resend_first_ms'::text))::bigint WHEN 'hint'::text THEN ((s ->> 'take_grace_ms'::text))::bigint ELSE (0)::bigint END));
+
+CREATE FUNCTION members_refusal(p_id text, items text[]) RETURNS jsonb
+    LANGUAGE sql STABLE
+    RETURN (SELECT CASE WHEN (count(*) > 10000) THEN bad_field('dependency.items'::text, to_jsonb(count(*)), 'at most 10,000 ids in all'::text) ELSE NULL::jsonb END AS "case" FROM (SELECT i.item_id FROM unnest(members_refusal.items) i(item_id) UNION SELECT b.item_id FROM batch_item b WHERE ((b.dependency_id = members_refusal.p_id) AND b.is_member)) member);
 
 CREATE TABLE node (
     name text NOT NULL,
@@ -576,11 +707,116 @@ BEGIN
     RETURN w;
 END $$;
 
+CREATE FUNCTION record_batches(messages jsonb, batched boolean[], s jsonb, p_how text) RETURNS jsonb
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    batch record;
+    result jsonb;
+    completed jsonb := '[]';
+    answers jsonb := '{}';
+BEGIN
+    FOR batch IN
+        SELECT e.m ->> 'dependency_id' AS id, array_agg(e.m ORDER BY e.ordinal) AS ms,
+               array_agg(e.ordinal ORDER BY e.ordinal) AS ordinals
+          FROM jsonb_array_elements(messages) WITH ORDINALITY AS e (m, ordinal)
+         WHERE batched[e.ordinal]
+         GROUP BY 1 ORDER BY 1
+    LOOP
+        result := record_items(batch.id, batch.ms, s, p_how);
+        completed := completed || (result -> 'completed');
+        answers := answers || (SELECT jsonb_object_agg(o.ordinal, result -> 'answers' -> (o.number - 1)::integer)
+                                 FROM unnest(batch.ordinals) WITH ORDINALITY AS o (ordinal, number));
+    END LOOP;
+    RETURN jsonb_build_object('completed', completed, 'answers', answers);
+END $$;
+
 CREATE FUNCTION record_completions(messages jsonb, p_how text) RETURNS jsonb
     LANGUAGE plpgsql
     AS $$
 DECLARE
     s jsonb := settings();
+    batched boolean[] := ARRAY(
+        SELECT coalesce(field(e.m, 'item_id'), field(e.m, 'items_added'), field(e.m, 'sealed')) IS NOT NULL
+          FROM jsonb_array_elements(messages) WITH ORDINALITY AS e (m, ordinal) ORDER BY e.ordinal);
+    tasks jsonb;
+    batches jsonb;
+    answers jsonb[] := '{}';
+    next_task integer := 0;
+BEGIN
+    IF NOT true = ANY (batched) THEN
+        RETURN record_tasks(messages, s, p_how);
+    END IF;
+    tasks := record_tasks((SELECT coalesce(jsonb_agg(e.m ORDER BY e.ordinal), '[]')
+                             FROM jsonb_array_elements(messages) WITH ORDINALITY AS e (m, ordinal)
+                            WHERE NOT batched[e.ordinal]), s, p_how);
+    batches := record_batches(messages, batched, s, p_how);
+    FOR i IN 1 .. cardinality(batched) LOOP
+        IF batched[i] THEN
+            answers := answers || (batches -> 'answers' -> i::text);
+        ELSE
+            answers := answers || (tasks -> 'answers' -> next_task);
+            next_task := next_task + 1;
+        END IF;
+    END LOOP;
+    RETURN jsonb_build_object('completed', (tasks -> 'completed') || (batches -> 'completed'),
+                              'early', tasks -> 'early', 'answers', answers);
+END $$;
+
+CREATE FUNCTION record_items(p_id text, ms jsonb[], s jsonb, p_how text) RETURNS jsonb
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    d dependency;
+    applied record;
+    answers jsonb[] := '{}';
+    refused jsonb;
+    is_first boolean;
+    is_over boolean;
+    m jsonb;
+BEGIN
+    LOOP
+        SELECT r.* INTO d FROM dependency r WHERE r.id = p_id FOR NO KEY UPDATE;
+        EXIT WHEN FOUND;
+        INSERT INTO dependency (id, early_at, open_items, is_sealed, sends)
+        VALUES (p_id, clock(), 0, false, 0) ON CONFLICT DO NOTHING;
+    END LOOP;
+    FOREACH m IN ARRAY ms LOOP
+        refused := CASE WHEN d.is_sealed IS NULL
+                        THEN bad_field('item_id', m -> 'item_id', 'none, since the wait is not for a batch')
+                        ELSE batch_refusal(d, m) END;
+        IF refused IS NOT NULL THEN
+            answers := answers || refused;
+            CONTINUE;
+        END IF;
+        is_first := false;
+        -- What comes after the end is late: a continuation that is sent again says what it said.
+        IF d.completed_at IS NULL AND d.cancelled_at IS NULL THEN
+            applied := apply_to_batch(d, m);
+            d := applied.d;
+            is_first := applied.is_first;
+        END IF;
+        answers := answers || jsonb_build_object('first', is_first, 'open_items', d.open_items,
+                                                 'waiter_known', d.run_id IS NOT NULL);
+    END LOOP;
+    is_over := d.run_id IS NOT NULL AND d.is_sealed AND d.open_items = 0
+               AND d.completed_at IS NULL AND d.cancelled_at IS NULL;
+    UPDATE dependency r
+       SET open_items = d.open_items, is_sealed = d.is_sealed,
+           completed_at = CASE WHEN is_over THEN clock() ELSE r.completed_at END,
+           resumed_at = CASE WHEN is_over AND p_how = 'resume' THEN clock() ELSE r.resumed_at END,
+           outcome_type = CASE WHEN is_over THEN 'success' ELSE r.outcome_type END,
+           sends = r.sends + CASE WHEN is_over AND p_how = 'resume' THEN 1 ELSE 0 END,
+           look_at = CASE WHEN is_over THEN look_after_end(s, p_how) ELSE r.look_at END
+     WHERE r.id = p_id AND d.is_sealed IS NOT NULL;
+    RETURN jsonb_build_object('completed', CASE WHEN is_over THEN jsonb_build_array(p_id) ELSE '[]' END,
+                              'answers', to_jsonb(answers));
+END $$;
+
+CREATE FUNCTION record_tasks(messages jsonb, s jsonb, p_how text) RETURNS jsonb
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
     by_id jsonb := (                                   -- of two with one id the first stays
         SELECT jsonb_object_agg(f.id, f.m) FROM (
             SELECT DISTINCT ON (1) e.m ->> 'dependency_id' AS id, e.m, e.ordinal
@@ -631,6 +867,7 @@ DECLARE
     same dependency;
     early dependency;
     mark run_mark;
+    items text[] := ARRAY(SELECT jsonb_array_elements_text(field(m -> 'dependency', 'items')));
     refused jsonb;
 BEGIN
     LOOP
@@ -648,22 +885,29 @@ BEGIN
         END IF;
         SELECT k.* INTO mark FROM run_mark k WHERE k.run_id = w.run_id;
         refused := wait_refusal(w, newest, mark, s);
+        IF refused IS NULL AND w.reason = 'WAIT_FOR_BATCH' THEN
+            refused := members_refusal(w.id, items);
+        END IF;
         IF refused IS NOT NULL THEN
             RETURN refused;
         END IF;
 
-        -- A bare `run_id IS NULL` would draw the planner onto early_completion, and each wait would walk it whole.
+        -- A bare `run_id IS NULL` would draw the planner onto early_row, and each wait would walk it whole.
         DELETE FROM dependency d WHERE d.id = w.id AND coalesce(d.run_id, '') = '' RETURNING d.* INTO early;
-        w.completed_at := early.completed_at;
-        w.outcome := early.outcome;
-        w.outcome_type := early.outcome_type;
+        IF w.reason = 'WAIT_FOR_BATCH' THEN
+            w := join_early_items(w, early, items);
+        ELSE
+            w.completed_at := early.completed_at;
+            w.outcome := early.outcome;
+            w.outcome_type := early.outcome_type;
+        END IF;
         w := plan_checkpoint(w, mark, s);
         w.look_at := CASE
             WHEN NOT p_sends THEN clock()
             WHEN w.completed_at IS NOT NULL THEN clock() + milliseconds((s ->> 'take_grace_ms')::bigint)
             WHEN w.delay_ms > (s ->> 'countdown_horizon_ms')::bigint
-                THEN least(w.due_at - milliseconds((s ->> 'countdown_horizon_ms')::bigint), w.resume_at)
-            ELSE least(w.due_at + milliseconds((s ->> 'take_grace_ms')::bigint), w.resume_at)
+                THEN least(w.due_at - milliseconds((s ->> 'countdown_horizon_ms')::bigint), ends_by_itself_at(w, s))
+            ELSE least(w.due_at + milliseconds((s ->> 'take_grace_ms')::bigint), ends_by_itself_at(w, s))
         END;
         EXIT WHEN insert_wait(w, newest);
         IF early.id IS NOT NULL THEN
@@ -671,6 +915,9 @@ BEGIN
         END IF;
     END LOOP;
 
+    IF w.reason = 'WAIT_FOR_BATCH' THEN
+        PERFORM add_items(w.id, items);
+    END IF;
     -- Sooner than the sweeper's longest sleep: it may not have looked so far ahead.
     IF w.look_at < clock() + interval '1 second' THEN
         PERFORM pg_notify('checkpoint_due', '');
@@ -709,7 +956,7 @@ CREATE FUNCTION settings() RETURNS jsonb
 
 CREATE FUNCTION sweep_step(d dependency, is_claimed boolean, s jsonb) RETURNS text
     LANGUAGE sql STABLE
-    RETURN CASE WHEN (((d).run_id IS NULL) OR ((d).cancelled_at IS NOT NULL) OR ((d).done_at IS NOT NULL)) THEN 'nothing'::text WHEN ((d).resumed_at IS NOT NULL) THEN 'continue'::text WHEN ((d).completed_at IS NOT NULL) THEN 'resume'::text WHEN ((d).resume_at <= clock()) THEN 'complete'::text WHEN (((d).due_at IS NULL) OR ((d).called_off_at IS NOT NULL) OR is_claimed) THEN 'nothing'::text WHEN ((d).due_at > (clock() + milliseconds(((s ->> 'countdown_horizon_ms'::text))::bigint))) THEN 'later'::text WHEN node_is_ready(((d).workload ->> 'node'::text), ((d).workload ->> 'engine'::text), s) THEN 'take'::text ELSE 'node'::text END;
+    RETURN CASE WHEN (((d).run_id IS NULL) OR ((d).cancelled_at IS NOT NULL) OR ((d).done_at IS NOT NULL)) THEN 'nothing'::text WHEN ((d).resumed_at IS NOT NULL) THEN 'continue'::text WHEN ((d).completed_at IS NOT NULL) THEN 'resume'::text WHEN ((d).resume_at <= clock()) THEN 'complete'::text WHEN (ends_by_itself_at(d, s) <= clock()) THEN 'seal'::text WHEN (((d).due_at IS NULL) OR ((d).called_off_at IS NOT NULL) OR is_claimed) THEN 'nothing'::text WHEN ((d).due_at > (clock() + milliseconds(((s ->> 'countdown_horizon_ms'::text))::bigint))) THEN 'later'::text WHEN node_is_ready(((d).workload ->> 'node'::text), ((d).workload ->> 'engine'::text), s) THEN 'take'::text ELSE 'node'::text END;
 
 CREATE FUNCTION wait_answer(w dependency, is_duplicate boolean) RETURNS jsonb
     LANGUAGE sql IMMUTABLE
@@ -756,6 +1003,10 @@ BEGIN
     w.resume_at := CASE WHEN field(m -> 'dependency', 'resume_at') IS NOT NULL
                         THEN greatest(moment(m -> 'dependency' -> 'resume_at'), 'epoch') END;
     -- Defaults written out and left out are the same message; how it is answered and traced is not its content.
+    IF w.reason = 'WAIT_FOR_BATCH' THEN
+        w.is_sealed := coalesce((m -> 'dependency' ->> 'sealed')::boolean, true);
+        m := jsonb_set(m, '{dependency,sealed}', to_jsonb(w.is_sealed));
+    END IF;
     w.digest := md5((jsonb_strip_nulls(m - ARRAY['receipt_to', 'traceparent'])
                      || jsonb_build_object('reply_to', w.reply_to, 'handshake', w.handshake))::text);
     w.delay_ms := d.delay_ms;
@@ -792,8 +1043,6 @@ BEGIN
                      AND (d.run_id, d.wait_number) <> (w.run_id, w.wait_number)) THEN
         RETURN refusal('dependency-taken', format('dependency %s belongs to another wait. Name each wait''s dependency '
             'anew, for example by child and attempt.', w.id), facts || jsonb_build_object('dependency_id', w.id));
-    ELSIF w.reason = 'WAIT_FOR_BATCH' THEN
-        RETURN bad_field('reason', to_jsonb(w.reason), 'another reason: this release has no batches yet');
     ELSIF key_limit > 0 AND w.key IS NOT NULL THEN
         -- One at a time per key, else two waits at once could both be the last that fits.
         PERFORM pg_advisory_xact_lock(17223, hashtext(w.key));
@@ -881,6 +1130,9 @@ CREATE TABLE wait_reason (
     threshold_setting text
 );
 
+ALTER TABLE ONLY batch_item
+    ADD CONSTRAINT batch_item_pkey PRIMARY KEY (dependency_id, item_id);
+
 ALTER TABLE ONLY cancel_rule
     ADD CONSTRAINT cancel_rule_pkey PRIMARY KEY (reason);
 
@@ -928,7 +1180,7 @@ CREATE INDEX dependency_look_at ON dependency USING btree (look_at) WHERE (look_
 
 CREATE INDEX dependency_registered_at ON dependency USING brin (registered_at) WITH (autosummarize='on');
 
-CREATE INDEX early_completion ON dependency USING btree (completed_at) WHERE (run_id IS NULL);
+CREATE INDEX early_row ON dependency USING btree (early_at) WHERE (run_id IS NULL);
 
 CREATE UNIQUE INDEX one_open_wait ON dependency USING btree (run_id) WHERE ((run_id IS NOT NULL) AND (resumed_at IS NULL) AND (cancelled_at IS NULL));
 

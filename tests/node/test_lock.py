@@ -219,9 +219,7 @@ def test_a_killed_holder_leaves_no_lock(folder: Path, holders: list[Holder]) -> 
     assert list(folder.iterdir()) == []
 
 
-def test_the_lock_lasts_as_long_as_the_command_of_a_killed_worker(
-    folder: Path, holders: list[Holder]
-) -> None:
+def test_the_lock_lasts_as_long_as_the_command_of_a_killed_worker(folder: Path, holders: list[Holder]) -> None:
     """Kill -9 of a worker whose command still runs keeps the run locked until the command has ended."""
     holder = Holder(folder, "command")
     holders.append(holder)

@@ -1,9 +1,10 @@
 """The checkpoint worker: Celery's edge of takes and restores; it also drains `deferrals` and holds the agent."""
 
+import json
+from collections.abc import Sequence
 from functools import cache
 from typing import Any, TypeVar
 
-import msgspec
 import structlog
 from structlog.contextvars import bound_contextvars
 
@@ -38,9 +39,9 @@ def this_node() -> Node:
 
 
 @app.task(name=TaskName.TAKE, bind=True)
-def take_task(self: Any, **kwargs: Any) -> str | None:
+def take_task(self: Any, /, *args: Any, **kwargs: Any) -> str | None:
     """Take a checkpoint whose delay is over; the result is how it ended."""
-    message = _read(kwargs, Take, task_id=self.request.id)
+    message = _read(args, kwargs, Take, task_id=self.request.id)
     if message is None:
         return None
     with bound_contextvars(run_id=message.run_id, wait_number=message.wait_number, task_id=self.request.id):
@@ -48,19 +49,22 @@ def take_task(self: Any, **kwargs: Any) -> str | None:
 
 
 @app.task(name=TaskName.RESTORE, bind=True)
-def restore_task(self: Any, **kwargs: Any) -> str | None:
+def restore_task(self: Any, /, *args: Any, **kwargs: Any) -> str | None:
     """Bring a frozen run back; the result is how it ended."""
-    message = _read(kwargs, Restore, task_id=self.request.id)
+    message = _read(args, kwargs, Restore, task_id=self.request.id)
     if message is None:
         return None
     with bound_contextvars(run_id=message.run_id, wait_number=message.wait_number, task_id=self.request.id):
         return restore(this_node(), message)
 
 
-def _read(kwargs: dict[str, Any], type_: type[M], *, task_id: str) -> M | None:
+def _read(args: Sequence[Any], kwargs: dict[str, Any], type_: type[M], *, task_id: str) -> M | None:
     """Read what the message says; what breaks a rule is set aside, since nobody is there to be told."""
-    raw = msgspec.json.encode(kwargs)
+    # As Celery's own client writes it: what kombu decoded may hold numbers and texts that ours refuses to encode.
+    raw = json.dumps(kwargs, default=str).encode()
     try:
+        if args:
+            raise Refused("args has values; expected keyword arguments only.", field="args")
         return read(raw, type_)
     except Refused as refused:
         log.warning("message.refused", task_id=task_id, code=refused.code, problem=refused.message)

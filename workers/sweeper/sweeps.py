@@ -39,7 +39,7 @@ def sweep_waits(at: Connections, conn: Connection[Any]) -> int:
         for row in due:
             if row.calls_for == "take":
                 _add_take(post, row)
-            elif row.calls_for in {"complete", "resume"}:
+            elif row.calls_for in {"complete", "seal", "resume"}:
                 # Only the resume worker writes resumed_at.
                 add_hint(post, row.id)
         for row in resumed:
@@ -66,13 +66,12 @@ def sweep_rejected(at: Connections, conn: Connection[Any]) -> int:
     kept: Any = at.redis.lrange(at.keys.rejected, -REJECTED, -1)
     if not kept:
         return 0
-    found = [msgspec.json.decode(one, type=SetAside) for one in kept]
-    with conn.transaction():
-        rejections.keep(
-            conn,
-            [Rejection(queue=one.queue, code="invalid-message", problem=one.reason, raw=one.message) for one in found],
-        )
-        rejections.prune(conn, keep=at.settings.keep_rejections)
+    # The oldest first, as rows are numbered: only the newest of them stay.
+    found = [msgspec.json.decode(one, type=SetAside) for one in reversed(kept)]
+    rejections.keep(
+        conn,
+        [Rejection(queue=one.queue, code="invalid-message", problem=one.reason, raw=one.message) for one in found],
+    )
     # After the commit: another sweeper may keep a row twice, none is lost.
     at.redis.ltrim(at.keys.rejected, 0, -len(found) - 1)
     return len(found)
@@ -85,6 +84,7 @@ def retire(at: Connections, conn: Connection[Any]) -> int:
     count = retention.retire_waits(conn, keep=keep, limit=ROWS)
     count += retention.retire_early(conn, keep=keep_early, limit=ROWS)
     count += retention.retire_marks(conn, keep=keep, limit=ROWS)
+    count += rejections.prune(conn, keep=at.settings.keep_rejections)
     if count:
         log.info("rows.retired", rows=count)
     return count

@@ -1,7 +1,11 @@
 -- What the resumed waits among these call for: a statement after the update that resumed them, so that a
 -- checkpoint that was accepted just before is seen. Index: dependency_pkey.
 SELECT d.id, d.run_id, d.attempt, d.wait_number, d.reason, d.workload, d.reply_to, d.traceparent, d.resume_at,
-       d.outcome, d.outcome_type, d.resumed_at, d.checkpoint_id,
+       d.outcome, d.outcome_type, d.open_items IS NOT NULL AS is_batch,
+       CASE WHEN d.open_items IS NOT NULL
+            THEN (SELECT b.outcomes FROM batch_outcomes(d.id) AS b (outcomes)
+                   WHERE octet_length(b.outcomes::text) <= %(bytes_max)s) END AS batch_outcomes,
+       d.resumed_at, d.checkpoint_id,
        c.status AS checkpoint_status, c.node AS checkpoint_node, c.restored_workload,
        c.location, c.digest, c.image_bytes, c.epoch
   FROM dependency d

@@ -31,6 +31,7 @@ INSERT INTO setting (name, value) VALUES
     ('resend_first_ms', '10000'),
     ('resend_max_ms', '600000'),
     ('continuation_lease_ms', '60000'),
+    ('batch_seal_ms', '1800000'),
     ('node_silent_ms', '30000');
 
 CREATE FUNCTION settings() RETURNS jsonb LANGUAGE sql STABLE

@@ -13,7 +13,7 @@ INSERT INTO wait_reason VALUES
     ('MANUAL', 'delay_manual_ms', 'duration_threshold_ms'),
     ('RETRYING_AFTER_FAILURE', 'delay_retry_ms', 'retry_threshold_ms');
 
--- A completion that comes before its wait makes the row with run_id null; the wait then finds it.
+-- What is said of it before its wait comes makes the row with run_id null; the wait then finds it.
 CREATE TABLE dependency (
     id text PRIMARY KEY,
     run_id text,
@@ -32,10 +32,13 @@ CREATE TABLE dependency (
     will_checkpoint boolean,           -- as it was answered; due_at decides
     why text,
     registered_at timestamptz,
+    early_at timestamptz,              -- when the row was made before its wait
     due_at timestamptz,                -- of its checkpoint; null where none will be taken
     completed_at timestamptz,
     outcome jsonb,
     outcome_type text,
+    open_items integer,                -- of a batch: members that have not completed
+    is_sealed boolean,                 -- of a batch: no member will be added
     checkpoint_id bigint,              -- set by an accepted checkpoint: of this and resumed_at one comes first
     resumed_at timestamptz,
     called_off_at timestamptz,         -- only its checkpoint is off
@@ -46,7 +49,8 @@ CREATE TABLE dependency (
     claimed_until timestamptz,
     done_at timestamptz,
     look_at timestamptz,               -- when a sweep has to look again; null when nothing is left to do
-    CHECK (run_id IS NOT NULL OR completed_at IS NOT NULL),
+    CHECK (run_id IS NOT NULL OR early_at IS NOT NULL),
+    CHECK (open_items >= 0),
     CHECK (resumed_at IS NULL OR completed_at IS NOT NULL),
     CHECK (done_at IS NULL OR resumed_at IS NOT NULL)
 ) WITH (fillfactor = 70);              -- four updates a wait: a third less WAL than at 100

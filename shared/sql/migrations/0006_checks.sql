@@ -68,7 +68,7 @@ RETURN CASE WHEN jsonb_typeof(got) = 'string' AND (got #>> '{}') ~ ('^(' || patt
 CREATE FUNCTION moment(got jsonb) RETURNS timestamptz LANGUAGE plpgsql IMMUTABLE AS $$
 BEGIN
     IF jsonb_typeof(got) = 'string'
-       AND (got #>> '{}') ~* '^\d{4}-\d\d-\d\d[t ]([01]\d|2[0-3]):\d\d:[0-5]\d(\.\d+)?(z|[+-]\d\d:\d\d)$' THEN
+       AND (got #>> '{}') ~* '^\d{4}-\d\d-\d\d[t ]([01]\d|2[0-3]):\d\d:[0-5]\d(\.\d+)?(z|[+-]\d\d:?\d\d)$' THEN
         -- Postgres reads no text of any length; it keeps microseconds anyway.
         RETURN regexp_replace(got #>> '{}', '(\.\d{9})\d+', '\1')::timestamptz;
     END IF;
@@ -85,22 +85,23 @@ RETURN CASE
         THEN bad_field('dependency.resume_at', got, 'a time with a zone (RFC 3339), at most 10 years ahead')
 END;
 
+CREATE FUNCTION check_ids(name text, got jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE
+RETURN CASE
+    WHEN coalesce(jsonb_typeof(got), '') <> 'array' THEN bad_field(name, got, 'an array of at most 10,000 distinct ids')
+    WHEN jsonb_array_length(got) > 10000 THEN bad_field(name, to_jsonb(jsonb_array_length(got)), 'at most 10,000 ids')
+    WHEN (SELECT count(*) <> count(DISTINCT i) FROM jsonb_array_elements(got) i)
+        THEN bad_field(name, '"an id twice"', 'distinct ids')
+    ELSE (SELECT check_id(name, i) FROM jsonb_array_elements(got) i WHERE check_id(name, i) IS NOT NULL LIMIT 1)
+END;
+
 CREATE FUNCTION check_items(dependency jsonb, is_batch boolean) RETURNS jsonb LANGUAGE sql IMMUTABLE
 RETURN CASE
     WHEN NOT is_batch AND coalesce(field(dependency, 'items'), field(dependency, 'sealed')) IS NOT NULL
         THEN bad_field('dependency.items', field(dependency, 'items'), 'none, since this wait is not for a batch')
     WHEN NOT is_batch THEN NULL
-    WHEN coalesce(jsonb_typeof(dependency -> 'items'), '') <> 'array'
-        THEN bad_field('dependency.items', field(dependency, 'items'), 'an array of at most 10,000 distinct ids')
-    WHEN jsonb_array_length(dependency -> 'items') > 10000
-        THEN bad_field('dependency.items', to_jsonb(jsonb_array_length(dependency -> 'items')), 'at most 10,000 ids')
-    WHEN (SELECT count(*) <> count(DISTINCT i) FROM jsonb_array_elements(dependency -> 'items') i)
-        THEN bad_field('dependency.items', '"an id twice"', 'distinct ids')
-    ELSE coalesce(
-        (SELECT check_id('dependency.items', i) FROM jsonb_array_elements(dependency -> 'items') i
-          WHERE check_id('dependency.items', i) IS NOT NULL LIMIT 1),
-        CASE WHEN field(dependency, 'sealed') IS NOT NULL
-             THEN check_boolean('dependency.sealed', dependency -> 'sealed') END)
+    ELSE coalesce(check_ids('dependency.items', dependency -> 'items'),
+                  CASE WHEN field(dependency, 'sealed') IS NOT NULL
+                       THEN check_boolean('dependency.sealed', dependency -> 'sealed') END)
 END;
 
 CREATE FUNCTION check_workload(w jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE

@@ -69,6 +69,10 @@ BEGIN
     w.resume_at := CASE WHEN field(m -> 'dependency', 'resume_at') IS NOT NULL
                         THEN greatest(moment(m -> 'dependency' -> 'resume_at'), 'epoch') END;
     -- Defaults written out and left out are the same message; how it is answered and traced is not its content.
+    IF w.reason = 'WAIT_FOR_BATCH' THEN
+        w.is_sealed := coalesce((m -> 'dependency' ->> 'sealed')::boolean, true);
+        m := jsonb_set(m, '{dependency,sealed}', to_jsonb(w.is_sealed));
+    END IF;
     w.digest := md5((jsonb_strip_nulls(m - ARRAY['receipt_to', 'traceparent'])
                      || jsonb_build_object('reply_to', w.reply_to, 'handshake', w.handshake))::text);
     w.delay_ms := d.delay_ms;
@@ -143,8 +147,6 @@ BEGIN
                      AND (d.run_id, d.wait_number) <> (w.run_id, w.wait_number)) THEN
         RETURN refusal('dependency-taken', format('dependency %s belongs to another wait. Name each wait''s dependency '
             'anew, for example by child and attempt.', w.id), facts || jsonb_build_object('dependency_id', w.id));
-    ELSIF w.reason = 'WAIT_FOR_BATCH' THEN
-        RETURN bad_field('reason', to_jsonb(w.reason), 'another reason: this release has no batches yet');
     ELSIF key_limit > 0 AND w.key IS NOT NULL THEN
         -- One at a time per key, else two waits at once could both be the last that fits.
         PERFORM pg_advisory_xact_lock(17223, hashtext(w.key));
@@ -161,8 +163,6 @@ END $$;
 
 -- Write the row. False: another registration of this run or dependency came first; nothing was changed.
 CREATE FUNCTION insert_wait(w dependency, newest dependency) RETURNS boolean LANGUAGE plpgsql AS $$
-DECLARE
-    is_new boolean;
 BEGIN
     IF newest.attempt = w.attempt OR newest.id IS NULL THEN
         INSERT INTO dependency VALUES (w.*) ON CONFLICT DO NOTHING;
@@ -188,6 +188,7 @@ DECLARE
     same dependency;
     early dependency;
     mark run_mark;
+    items text[] := ARRAY(SELECT jsonb_array_elements_text(field(m -> 'dependency', 'items')));
     refused jsonb;
 BEGIN
     LOOP
@@ -205,22 +206,29 @@ BEGIN
         END IF;
         SELECT k.* INTO mark FROM run_mark k WHERE k.run_id = w.run_id;
         refused := wait_refusal(w, newest, mark, s);
+        IF refused IS NULL AND w.reason = 'WAIT_FOR_BATCH' THEN
+            refused := members_refusal(w.id, items);
+        END IF;
         IF refused IS NOT NULL THEN
             RETURN refused;
         END IF;
 
-        -- A bare `run_id IS NULL` would draw the planner onto early_completion, and each wait would walk it whole.
+        -- A bare `run_id IS NULL` would draw the planner onto early_row, and each wait would walk it whole.
         DELETE FROM dependency d WHERE d.id = w.id AND coalesce(d.run_id, '') = '' RETURNING d.* INTO early;
-        w.completed_at := early.completed_at;
-        w.outcome := early.outcome;
-        w.outcome_type := early.outcome_type;
+        IF w.reason = 'WAIT_FOR_BATCH' THEN
+            w := join_early_items(w, early, items);
+        ELSE
+            w.completed_at := early.completed_at;
+            w.outcome := early.outcome;
+            w.outcome_type := early.outcome_type;
+        END IF;
         w := plan_checkpoint(w, mark, s);
         w.look_at := CASE
             WHEN NOT p_sends THEN clock()
             WHEN w.completed_at IS NOT NULL THEN clock() + milliseconds((s ->> 'take_grace_ms')::bigint)
             WHEN w.delay_ms > (s ->> 'countdown_horizon_ms')::bigint
-                THEN least(w.due_at - milliseconds((s ->> 'countdown_horizon_ms')::bigint), w.resume_at)
-            ELSE least(w.due_at + milliseconds((s ->> 'take_grace_ms')::bigint), w.resume_at)
+                THEN least(w.due_at - milliseconds((s ->> 'countdown_horizon_ms')::bigint), ends_by_itself_at(w, s))
+            ELSE least(w.due_at + milliseconds((s ->> 'take_grace_ms')::bigint), ends_by_itself_at(w, s))
         END;
         EXIT WHEN insert_wait(w, newest);
         IF early.id IS NOT NULL THEN
@@ -228,6 +236,9 @@ BEGIN
         END IF;
     END LOOP;
 
+    IF w.reason = 'WAIT_FOR_BATCH' THEN
+        PERFORM add_items(w.id, items);
+    END IF;
     -- Sooner than the sweeper's longest sleep: it may not have looked so far ahead.
     IF w.look_at < clock() + interval '1 second' THEN
         PERFORM pg_notify('checkpoint_due', '');

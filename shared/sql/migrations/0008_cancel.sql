@@ -71,7 +71,8 @@ BEGIN
     UPDATE dependency d
        SET called_off_at = clock(), call_off_reason = p_reason,
            resume_at = CASE WHEN d.reason = 'MANUAL' THEN coalesce(d.resume_at, clock()) ELSE d.resume_at END,
-           look_at = CASE WHEN d.reason = 'MANUAL' THEN coalesce(d.resume_at, clock()) ELSE d.resume_at END
+           look_at = CASE WHEN d.reason = 'MANUAL' THEN coalesce(d.resume_at, clock())
+                          ELSE ends_by_itself_at(d, settings()) END
      WHERE d.run_id = p_run_id AND d.wait_number = p_wait_number AND d.checkpoint_id IS NULL
        AND d.completed_at IS NULL AND d.cancelled_at IS NULL AND d.called_off_at IS NULL
     RETURNING d.id INTO called_off;

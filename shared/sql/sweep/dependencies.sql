@@ -1,5 +1,6 @@
 -- Waits to look at now, moved on to their next look; each says what it calls for. A time that is over completes
--- here. Any number of sweepers: a row that one has is skipped by the others. Index: dependency_look_at.
+-- here, and so does a batch that was never sealed. Any number of sweepers: a row that one has is skipped by the
+-- others. Index: dependency_look_at.
 -- By id from an array, not by a join: a plan that was made on a small table would walk over the large one.
 WITH due AS MATERIALIZED (
     SELECT d.id,
@@ -16,8 +17,10 @@ WITH due AS MATERIALIZED (
       FROM (SELECT settings() AS s OFFSET 0) s, due
 )
 UPDATE dependency d
-   SET completed_at = CASE WHEN steps.by_id ->> d.id = 'complete' THEN clock() ELSE d.completed_at END,
-       outcome_type = CASE WHEN steps.by_id ->> d.id = 'complete' THEN 'success' ELSE d.outcome_type END,
+   SET completed_at = CASE WHEN steps.by_id ->> d.id IN ('complete', 'seal') THEN clock() ELSE d.completed_at END,
+       outcome_type = CASE steps.by_id ->> d.id WHEN 'complete' THEN 'success' WHEN 'seal' THEN 'timed_out'
+                                                ELSE d.outcome_type END,
+       is_sealed = d.is_sealed OR steps.by_id ->> d.id = 'seal',
        sends = d.sends + CASE WHEN steps.by_id ->> d.id = 'continue' THEN 1 ELSE 0 END,
        look_at = look_after(d, steps.by_id ->> d.id, (SELECT settings()))
   FROM steps

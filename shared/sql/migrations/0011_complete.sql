@@ -2,6 +2,9 @@
 -- p_how: 'resume' (the resume worker alone) resumes the waits too; 'hint': the caller sends the hint after its commit;
 -- 'sweep': a sweeper has to, at once.
 
+CREATE FUNCTION only_adds_or_seals(m jsonb) RETURNS boolean LANGUAGE sql IMMUTABLE
+RETURN field(m, 'item_id') IS NULL AND coalesce(field(m, 'items_added'), field(m, 'sealed')) IS NOT NULL;
+
 CREATE FUNCTION check_complete(m jsonb) RETURNS jsonb LANGUAGE sql STABLE
 RETURN coalesce(
     check_size(m),
@@ -9,11 +12,15 @@ RETURN coalesce(
                               'receipt_to']),
     check_version(m),
     check_id('dependency_id', m -> 'dependency_id'),
-    CASE WHEN coalesce(field(m, 'item_id'), field(m, 'items_added'), field(m, 'sealed')) IS NOT NULL
-         THEN bad_field('item_id', coalesce(field(m, 'item_id'), to_jsonb('items_added or sealed'::text)),
-                        'none: this release has no batches yet') END,
-    check_one_of('outcome_type', m -> 'outcome_type',
-                 ARRAY['success', 'failure', 'cancelled', 'expired', 'crashed', 'timed_out']),
+    CASE WHEN field(m, 'item_id') IS NOT NULL THEN check_id('item_id', m -> 'item_id') END,
+    CASE WHEN field(m, 'items_added') IS NOT NULL THEN check_ids('items_added', m -> 'items_added') END,
+    CASE WHEN field(m, 'sealed') IS NOT NULL THEN check_boolean('sealed', m -> 'sealed') END,
+    CASE WHEN only_adds_or_seals(m)
+         THEN CASE WHEN coalesce(field(m, 'outcome'), field(m, 'outcome_type')) IS NOT NULL
+                   THEN bad_field('outcome', coalesce(field(m, 'outcome'), field(m, 'outcome_type')),
+                                  'none in a message that only adds or seals') END
+         ELSE check_one_of('outcome_type', m -> 'outcome_type',
+                           ARRAY['success', 'failure', 'cancelled', 'expired', 'crashed', 'timed_out']) END,
     CASE WHEN octet_length((m -> 'outcome')::text) > 65536
          THEN refusal('too-large', format('outcome is %s bytes; expected at most 65,536. Send a reference instead.',
                                           octet_length((m -> 'outcome')::text)), '{"field": "outcome"}') END,
@@ -21,6 +28,11 @@ RETURN coalesce(
     CASE WHEN jsonb_path_exists(m, 'strict $.outcome.**{15 to last} ? (@.type() == "array" || @.type() == "object")',
                                 silent => true)
          THEN bad_field('outcome', '"JSON nested deeper"', 'JSON at most 15 levels deep') END,
+    -- Postgres would keep it, but no program on the way to the waiter could read it.
+    CASE WHEN jsonb_path_exists(m, 'strict $.outcome.** ? (@.type() == "number" && (@ > 1.7976931348623158e308
+                                                                         || @ < -1.7976931348623158e308))',
+                                silent => true)
+         THEN bad_field('outcome', '"a number out of range"', 'numbers that a double can hold') END,
     check_reply_to('receipt_to', field(m, 'receipt_to')));
 
 -- Completion, and for the resume worker the resume too, in one conditional update of the same row: the ids that
@@ -40,9 +52,7 @@ BEGIN
                outcome = by_id -> d.id -> 'outcome',
                outcome_type = by_id -> d.id ->> 'outcome_type',
                sends = CASE WHEN p_how = 'resume' THEN 1 ELSE 0 END,
-               look_at = clock() + milliseconds(CASE p_how WHEN 'resume' THEN (s ->> 'resend_first_ms')::bigint
-                                                           WHEN 'hint' THEN (s ->> 'take_grace_ms')::bigint
-                                                           ELSE 0 END)
+               look_at = look_after_end(s, p_how)
          WHERE d.id = ANY ((SELECT array_agg(l.id) FROM locked l)::text[])
            AND coalesce(d.run_id, '') <> '' AND d.completed_at IS NULL AND d.resumed_at IS NULL
            AND d.cancelled_at IS NULL AND coalesce(d.reason, '') = 'WAIT_FOR_TASK'
@@ -57,8 +67,8 @@ DECLARE
     kept text[];
 BEGIN
     WITH early AS (
-        INSERT INTO dependency (id, completed_at, outcome, outcome_type)
-        SELECT i.id, clock(), by_id -> i.id -> 'outcome', by_id -> i.id ->> 'outcome_type'
+        INSERT INTO dependency (id, early_at, completed_at, outcome, outcome_type)
+        SELECT i.id, clock(), clock(), by_id -> i.id -> 'outcome', by_id -> i.id ->> 'outcome_type'
           FROM unnest(ids) AS i (id) ORDER BY i.id
         ON CONFLICT (id) DO NOTHING
         RETURNING dependency.id)
@@ -66,10 +76,9 @@ BEGIN
     RETURN kept;
 END $$;
 
--- Completions that were checked, at most one transaction's worth: {completed, early, answers}.
-CREATE FUNCTION record_completions(messages jsonb, p_how text) RETURNS jsonb LANGUAGE plpgsql AS $$
+-- Completions of tasks: {completed, early, answers}.
+CREATE FUNCTION record_tasks(messages jsonb, s jsonb, p_how text) RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
-    s jsonb := settings();
     by_id jsonb := (                                   -- of two with one id the first stays
         SELECT jsonb_object_agg(f.id, f.m) FROM (
             SELECT DISTINCT ON (1) e.m ->> 'dependency_id' AS id, e.m, e.ordinal
@@ -107,19 +116,53 @@ DECLARE
 BEGIN
     IF jsonb_array_length(messages) > cardinality(completed) THEN
         others := (SELECT coalesce(jsonb_object_agg(d.id, jsonb_build_object(
-                              'known', d.run_id IS NOT NULL, 'is_time', d.reason <> 'WAIT_FOR_TASK')), '{}')
+                              'known', d.run_id IS NOT NULL, 'reason', d.reason)), '{}')
                      FROM dependency d
                     WHERE d.id = ANY (ARRAY(SELECT e ->> 'dependency_id' FROM jsonb_array_elements(messages) e)));
     END IF;
     FOR id IN SELECT e ->> 'dependency_id' FROM jsonb_array_elements(messages) e LOOP
         answers := answers || CASE
-            WHEN (others -> id ->> 'is_time')::boolean THEN
+            WHEN others -> id ->> 'reason' = 'WAIT_FOR_BATCH' THEN
+                bad_field('item_id', NULL, 'the id of an item, since the wait is for a batch')
+            WHEN others -> id ->> 'reason' <> 'WAIT_FOR_TASK' THEN
                 bad_field('dependency_id', to_jsonb(id), 'a wait that is not for a time: a time ends by itself')
             ELSE jsonb_build_object('first', firsts ? id, 'open_items', NULL,
                                     'waiter_known', coalesce((others -> id ->> 'known')::boolean, true)) END;
         firsts := firsts - id;
     END LOOP;
     RETURN to_jsonb(answers);
+END $$;
+
+-- Completions that were checked, at most one transaction's worth: {completed, answers}, answers in their order.
+-- Tasks first, then batches by id: rows are locked in one order by all.
+CREATE FUNCTION record_completions(messages jsonb, p_how text) RETURNS jsonb LANGUAGE plpgsql AS $$
+DECLARE
+    s jsonb := settings();
+    batched boolean[] := ARRAY(
+        SELECT coalesce(field(e.m, 'item_id'), field(e.m, 'items_added'), field(e.m, 'sealed')) IS NOT NULL
+          FROM jsonb_array_elements(messages) WITH ORDINALITY AS e (m, ordinal) ORDER BY e.ordinal);
+    tasks jsonb;
+    batches jsonb;
+    answers jsonb[] := '{}';
+    next_task integer := 0;
+BEGIN
+    IF NOT true = ANY (batched) THEN
+        RETURN record_tasks(messages, s, p_how);
+    END IF;
+    tasks := record_tasks((SELECT coalesce(jsonb_agg(e.m ORDER BY e.ordinal), '[]')
+                             FROM jsonb_array_elements(messages) WITH ORDINALITY AS e (m, ordinal)
+                            WHERE NOT batched[e.ordinal]), s, p_how);
+    batches := record_batches(messages, batched, s, p_how);
+    FOR i IN 1 .. cardinality(batched) LOOP
+        IF batched[i] THEN
+            answers := answers || (batches -> 'answers' -> i::text);
+        ELSE
+            answers := answers || (tasks -> 'answers' -> next_task);
+            next_task := next_task + 1;
+        END IF;
+    END LOOP;
+    RETURN jsonb_build_object('completed', (tasks -> 'completed') || (batches -> 'completed'),
+                              'early', tasks -> 'early', 'answers', answers);
 END $$;
 
 CREATE FUNCTION complete_dependency_many(messages jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$

@@ -18,8 +18,9 @@ BEGIN
     RETURN FOUND;
 END $$;
 
--- Keyed by dependency id, each {type, value}; {} for a wait that ended at a time; null: no such continuation.
+-- Keyed by dependency id, for a batch by item id; each {type, value}; {} for a wait that ended at a time; null: no such continuation.
 CREATE FUNCTION continuation_outcomes(continuation_id text) RETURNS jsonb LANGUAGE sql STABLE
 RETURN (SELECT CASE WHEN d.resume_at IS NOT NULL THEN '{}'
+                    WHEN d.open_items IS NOT NULL THEN batch_outcomes(d.id)
                     ELSE jsonb_build_object(d.id, jsonb_build_object('type', d.outcome_type, 'value', d.outcome)) END
           FROM dependency d WHERE d.id = continuation_id AND d.resumed_at IS NOT NULL);
