@@ -103,10 +103,11 @@ class _TaskMessage(_Message):
     content_encoding: Text = field(name="content-encoding", default=None)
 
 
-_Body: TypeAlias = tuple[list[Any], dict[str, Any], dict[str, Any] | None]
+# Of what is embedded only nothing: a chain or a callback would send any task to any queue.
+_Body: TypeAlias = tuple[list[Any], dict[str, Any], dict[str, None] | None]
 _decode_body: Final = msgspec.json.Decoder(_Body).decode
-# RecursionError: nested too deep. ValueError: bad base64, a number of more than 4,300 digits.
-_UNREADABLE: Final = (msgspec.MsgspecError, ValueError, RecursionError)
+# RecursionError: nested too deep. ValueError: bad base64. OverflowError: a moment outside the years 1 to 9999.
+_UNREADABLE: Final = (msgspec.MsgspecError, ValueError, RecursionError, OverflowError)
 
 
 def admit_task(item: bytes, queue: str) -> Admitted:
@@ -120,8 +121,11 @@ def admit_task(item: bytes, queue: str) -> Admitted:
         message = msgspec.convert(payload, _TaskMessage)
         encoded = message.body
         is_plain = message.properties.body_encoding != "base64"
-        for part in _decode_body(encoded.encode() if is_plain else b64decode(encoded, validate=True)):
-            _check_plain(part, DEPTH_MAX)
+        args, kwargs, _ = _decode_body(encoded.encode() if is_plain else b64decode(encoded, validate=True))
+        _check_plain(args, DEPTH_MAX)
+        _check_plain(kwargs, DEPTH_MAX)
+        if "self" in kwargs:
+            raise BadMessage("a field is named self, with which Celery cannot call a task")
         eta = _read_eta(message.headers.eta)
     except _UNREADABLE as error:
         raise BadMessage(str(error)) from error
@@ -188,4 +192,4 @@ def _read_eta(text: str | None) -> datetime | None:
         return None
     eta = datetime.fromisoformat(text)
     # Celery takes an eta without a zone for UTC.
-    return eta if eta.tzinfo else eta.replace(tzinfo=UTC)
+    return eta.astimezone(UTC) if eta.tzinfo else eta.replace(tzinfo=UTC)

@@ -197,7 +197,7 @@ def _shown(value: object) -> str:
 def _refuse(body: bytes, type_: type[Message], problem: str) -> NoReturn:
     """Name what the decoder found; the version first, since another version has other fields."""
     whole: object = None
-    with suppress(msgspec.DecodeError, RecursionError):
+    with suppress(msgspec.MsgspecError, UnicodeError, RecursionError):
         whole = msgspec.json.decode(body)
     if isinstance(whole, dict):
         version = cast("dict[str, Any]", whole).get("v", "missing")

@@ -290,19 +290,20 @@ def test_an_unsealed_batch_keeps_its_limit_when_its_checkpoint_is_called_off(del
     assert [due.calls_for for due in sweeps.dependencies(door.conn, limit=10)] == ["seal"]
 
 
-@pytest.mark.parametrize("steps", [1, 4])
-def test_an_unsealed_batch_is_looked_at_by_its_limit_after_every_step(steps: int, door: SqlDoor) -> None:
-    """However often a sweep asks for its checkpoint meanwhile, no look is later than the limit."""
-    wait = a_batch("a", sealed=False, delay_ms=0)
+@pytest.mark.parametrize(
+    ("node", "delay_ms", "step"), [("node-1", 0, "take"), ("elsewhere", 0, "node"), ("node-1", 172_800_000, "later")]
+)
+def test_an_unsealed_batch_is_looked_at_by_its_limit(node: str, delay_ms: int, step: str, door: SqlDoor) -> None:
+    """Whatever a sweep found and however long the gap after that is: it comes back when the limit is over."""
+    door.set_setting(resend_first_ms=7_200_000, resend_max_ms=7_200_000)
+    workload = {"engine": "simulate", "node": node, "pid": 7, "started_at_ticks": 70}
+    wait = a_batch("a", sealed=False, delay_ms=delay_ms, workload=workload)
     door.defer(wait)
-    limit = door.row(name_of(wait))["registered_at"] + SEAL_LIMIT
-    for _ in range(steps):
-        door.conn.execute(
-            "SELECT set_config('checkpoint.clock', look_at::text, false) FROM dependency WHERE id = %s",
-            [name_of(wait)],
-        )
-        sweeps.dependencies(door.conn, limit=10)
-        assert door.row(name_of(wait))["look_at"] <= limit
+
+    assert [due.calls_for for due in sweeps.dependencies(door.conn, limit=10)] == [step]
+
+    row = door.row(name_of(wait))
+    assert row["look_at"] == row["registered_at"] + SEAL_LIMIT
 
 
 def test_outcomes_above_a_mebibyte_are_left_to_the_function(shared_door: SqlDoor) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from bad_messages import BAD_MESSAGES, good, spoiled
+from bad_messages import BAD_MESSAGES, good, spoiled, with_body
 
 from shared.guard import KEPT_BYTES_MAX, BadMessage, SetAside, admit_task, read_message, set_aside
 
@@ -58,6 +58,41 @@ def test_a_plain_body_is_admitted() -> None:
     del message["properties"]["body_encoding"]
 
     assert admit_task(json.dumps(message).encode(), "work").payload["body"] == "[[], {}, {}]"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'[[], {"self": 1}, {}]',
+        b'[[], {"a": [{"__type__": "datetime", "__value__": "soon"}]}, {}]',
+        b'[[], {}, {"chain": [{"task": "work"}]}]',
+        b'[[], {}, {"callbacks": ["x"]}]',
+        b'[[], {"a": %s}, {}]' % (b"[" * 16 + b"]" * 16),
+        b"[%s, {}, {}]" % (b"[" * 17 + b"]" * 17),
+        b'[[], {"a": %s}, {}]' % (b"9" * 5_000),
+        b'[[], {"a": 1e400}, {}]',
+        b'[[], {"a": "\\ud800"}, {}]',
+    ],
+)
+def test_a_body_that_celery_would_stumble_over_is_refused(body: bytes) -> None:
+    """Celery or kombu would drop it, without a word of what it was, or call whom it names."""
+    with pytest.raises(BadMessage):
+        admit_task(with_body(body), "work")
+
+
+@pytest.mark.parametrize(
+    "embed", [b"{}", b"null", b'{"callbacks": null, "errbacks": null, "chain": null, "chord": null}']
+)
+def test_a_body_as_clients_of_any_language_write_it_is_admitted(embed: bytes) -> None:
+    """Nested as deep as a message of ours may be, and nothing embedded, in any of the ways to say so."""
+    admit_task(with_body(b'[[], {"a": %s}, %s]' % (b"[" * 15 + b"]" * 15, embed)), "work")
+
+
+@pytest.mark.parametrize("eta", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
+def test_a_moment_that_is_none_in_utc_is_refused(eta: str) -> None:
+    """Celery drops a message with an eta that it cannot count from."""
+    with pytest.raises(BadMessage):
+        admit_task(spoiled("headers.eta", eta), "work")
 
 
 def test_a_tag_that_is_used_twice_is_made_unique() -> None:

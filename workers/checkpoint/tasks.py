@@ -39,7 +39,7 @@ def this_node() -> Node:
 
 
 @app.task(name=TaskName.TAKE, bind=True)
-def take_task(self: Any, /, *args: Any, **kwargs: Any) -> str | None:
+def take_task(self: Any, *args: Any, **kwargs: Any) -> str | None:
     """Take a checkpoint whose delay is over; the result is how it ended."""
     message = _read(args, kwargs, Take, task_id=self.request.id)
     if message is None:
@@ -49,7 +49,7 @@ def take_task(self: Any, /, *args: Any, **kwargs: Any) -> str | None:
 
 
 @app.task(name=TaskName.RESTORE, bind=True)
-def restore_task(self: Any, /, *args: Any, **kwargs: Any) -> str | None:
+def restore_task(self: Any, *args: Any, **kwargs: Any) -> str | None:
     """Bring a frozen run back; the result is how it ended."""
     message = _read(args, kwargs, Restore, task_id=self.request.id)
     if message is None:
