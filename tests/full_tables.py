@@ -14,7 +14,8 @@ RESTORING, TO_RESTORE, COMPLETE, OVER, DONE, EARLY = 1, 2, 7, 6, 8, 5
 FILL_DEPENDENCY = """
 INSERT INTO dependency (id, run_id, attempt, wait_number, reason, key, workload, reply_to, handshake, digest, delay_ms,
                         delay_from, will_checkpoint, registered_at, early_at, due_at, completed_at,
-                        outcome, outcome_type, checkpoint_id, resumed_at, cancelled_at, cancel_reason, done_at, look_at, sends)
+                        outcome, outcome_type, checkpoint_id, resumed_at, cancelled_at, cancel_reason,
+                        done_at, look_at, sends)
 SELECT 'd-' || i, CASE WHEN state = 5 THEN NULL WHEN is_done THEN 'run-' || i / 5 ELSE 'open-' || i END,
        1, i %% 5 + 1, 'WAIT_FOR_TASK',
        CASE state WHEN 19 THEN 'k' || i %% 1000 END,
