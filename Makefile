@@ -50,8 +50,8 @@ format: $(DEV) ## put the code into shape
 bench: $(DEV) ## measure
 	@$(BIN)/python -m bench
 
-chaos: $(DEV) ## kill processes and servers at random while runs wait
-	@$(BIN)/pytest tests/faults -m ""
+chaos: $(DEV) ## kill processes and servers at random while runs wait (30 minutes)
+	@$(BIN)/pytest tests/faults -m "" -o log_cli=true --log-cli-level=INFO
 
 model: $(DEV) ## check the protocol's model in every configuration (10 minutes)
 	@$(BIN)/python -m tests.model

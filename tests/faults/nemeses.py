@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from random import Random
-from threading import Event
+from threading import Event, Timer
 from typing import Any
 
 import psycopg
@@ -20,6 +20,7 @@ from workers.cli.kinds import WorkerKind
 
 # Longer than the leases of the storm's settings and than a drain's.
 STAND_SECONDS = 8.0
+FULL_SECONDS = 2.0
 ANSWERS = ([b"COMMIT", b"UPDATE 1"], [b"dependency.complete", b"checkpoint.defer", b"checkpoint.take", b":1"])
 
 
@@ -50,6 +51,8 @@ class Nemeses:
         self._random = random
         self._never = Event()
         self.count: Counter[str] = Counter()
+        self.away_seconds: Sequence[float] = (0.0,)  # of which a server stays away
+        self._held: list[Timer] = []
 
     @property
     def plain(self) -> list[Callable[[], None]]:
@@ -73,6 +76,7 @@ class Nemeses:
             self.cut_redis,
             self.cut_postgres,
             self.kill_redis,
+            self.fill_redis,
         ]
 
     def kill_checkpoint_worker(self) -> None:
@@ -96,6 +100,7 @@ class Nemeses:
     def restart_postgres(self) -> None:
         """Stop it at once, in the middle of everything, and start it."""
         self._servers.postgres.stop(signal.SIGQUIT)
+        self._never.wait(self._random.choice(self.away_seconds))
         self._servers.postgres.start()
         self._servers.postgres.wait_ready()
         self.count["Postgres stopped at once"] += 1
@@ -103,9 +108,18 @@ class Nemeses:
     def kill_redis(self) -> None:
         """Kill -9 it and start it on what it had written."""
         self._servers.redis.kill()
+        self._never.wait(self._random.choice(self.away_seconds))
         self._servers.redis.start()
         self._servers.redis.wait_ready()
         self.count["Redis killed"] += 1
+
+    def fill_redis(self) -> None:
+        """Have it refuse for a while whatever takes memory."""
+        with connect(self._settings) as redis:
+            run(redis, ("CONFIG", "SET", "maxmemory", 1))
+            self._never.wait(FULL_SECONDS)
+            run(redis, ("CONFIG", "SET", "maxmemory", 0))
+        self.count["Redis full"] += 1
 
     def hold_checkpoint_worker(self) -> None:
         """Have one stand still for longer than any lease."""
@@ -138,12 +152,19 @@ class Nemeses:
             way.lose_answer(self._random.choice(answers))
         self.count["answers lost"] += 1
 
+    def calm(self) -> None:
+        """Wait until every worker that was held goes on."""
+        for held in self._held:
+            held.join()
+
     def _kill(self, kind: WorkerKind) -> None:
         self._workers.kill(kind, self._random)
         self.count[f"{kind} killed"] += 1
 
     def _hold(self, kind: WorkerKind) -> None:
         process = self._workers.hold(kind, self._random)
-        self._never.wait(STAND_SECONDS)
-        process.send_signal(signal.SIGCONT)
+        # Meanwhile other things go wrong.
+        held = Timer(STAND_SECONDS, process.send_signal, [signal.SIGCONT])
+        held.start()
+        self._held.append(held)
         self.count[f"{kind} held"] += 1
