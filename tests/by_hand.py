@@ -25,6 +25,7 @@ from shared.vocabulary import WaitReason
 from workers.checkpoint.restore import Restored, restore
 from workers.checkpoint.take import Taken, take
 from workers.intake import handle
+from workers.node.agent import be_seen
 from workers.node.node import Node
 from workers.resume.resume import ResumeStory
 from workers.sweeper.loop import turn
@@ -78,6 +79,7 @@ class ByHand:
 
     def sweeper(self, *, ahead: timedelta = timedelta(0), at: datetime | None = None) -> int:
         """Sweep once, as if so much time had passed, or at a moment; return how many rows were looked at."""
+        be_seen(self.node)  # as its agent would: on a slow machine a test takes longer than the node may be silent
         with connect(self.at.settings, name="sweeper by hand") as conn:
             conn.execute("SELECT set_config('checkpoint.clock', coalesce(%s, now() + %s)::text, false)", (at, ahead))
             return turn(self.at, conn)

@@ -40,7 +40,7 @@ def test_what_comes_late_of_one_wait_is_nothing_to_the_next(hand: ByHand, a_run:
     hand.wait_for_task(run, 1)
     hand.complete(run, 1)
     hand.wait_for_task(run, 2, delay_ms=30_000)
-    before = hand.wait_row(run, 2)
+    before = [hand.wait_row(run, number) for number in (1, 2)]
     name = dependency_id(run.id, 1)
     late = [
         completion_of(run, 1),
@@ -50,7 +50,7 @@ def test_what_comes_late_of_one_wait_is_nothing_to_the_next(hand: ByHand, a_run:
     ]
 
     hand.resume_worker(*late)
-    assert hand.wait_row(run, 2) == before
+    assert [hand.wait_row(run, number) for number in (1, 2)] == before
     assert len(hand.continuations()) == len(hand.held()) == 1
     hand.time_passes(run, seconds=30, number=2)
     hand.let_countdowns_end()
@@ -58,6 +58,7 @@ def test_what_comes_late_of_one_wait_is_nothing_to_the_next(hand: ByHand, a_run:
     hand.resume_worker(*late)
     hand.sweeper(ahead=LATER)
     assert hand.checkpoint_worker() == []
+    assert hand.wait_row(run, 1) == before[0]
     assert run.stands
 
     hand.complete(run, 2)
