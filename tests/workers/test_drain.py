@@ -13,6 +13,8 @@ from bad_completions import completion
 from bad_defers import good
 from letterbox import Letterbox
 from sql_door import SqlDoor
+from structlog.testing import capture_logs
+from structlog.typing import EventDict
 from waiting import wait_until
 
 from shared.broker import Keys, run
@@ -33,6 +35,7 @@ class Seen:
     """Whoever watches a drain: every batch, in order."""
 
     batches: list[Handled] = field(default_factory=list[Handled])
+    logged: list[EventDict] = field(default_factory=list[EventDict])
 
     def taken(self, queue: str, handled: Handled) -> None:
         """Write the batch down."""
@@ -60,11 +63,13 @@ def draining(settings: Settings) -> Generator[Seen]:
     """Drain the queue `resumes` for as long as the block runs."""
     seen = Seen()
     drain = Drain(ResumeStory(settings, Keys(settings.key_prefix)), settings, seen)
-    drain.start()
-    try:
-        yield seen
-    finally:
-        drain.stop()
+    # Also since a traceback in colours takes seconds.
+    with capture_logs() as seen.logged:
+        drain.start()
+        try:
+            yield seen
+        finally:
+            drain.stop()
 
 
 def dones(count: int) -> list[dict[str, Any]]:
@@ -129,6 +134,7 @@ def test_one_poisoned_message_is_set_aside_and_no_other(
         wait_until(lambda: len(seen.ids) == 19 and letterbox.on("continuations.me"))
 
     assert rejections(door) == [(ids[13], "invalid-message", names[13])]
+    assert [line["event"] for line in seen.logged].count("message.set-aside") == 1
     [told] = letterbox.on("continuations.me")
     assert (told.task, told.fields["id"], told.fields["dependency_id"]) == ("run.refused", ids[13], names[13])
     outcomes = [door.row(name)["outcome"] for name in names]
