@@ -19,7 +19,7 @@ from psycopg import Connection
 from redis import RedisError
 
 from shared.broker import Command, Keys, connect, round_trip
-from shared.db.moment import is_of_the_moment
+from shared.db.moment import is_of_the_moment, is_of_the_schema
 from shared.db.pool import connect as connect_postgres
 from shared.post import Post
 from shared.settings import Settings
@@ -121,7 +121,7 @@ class Drain:
         try:
             return handle(self._story, batch, conn=self._postgres(), post=self._post())
         except Exception as error:
-            if isinstance(error, RedisError) or is_of_the_moment(error):
+            if isinstance(error, RedisError) or is_of_the_moment(error) or is_of_the_schema(error):
                 raise
             # It lies in the data: halve the batch down to the message, and set that one aside.
             if len(batch) == 1:

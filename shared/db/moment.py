@@ -14,6 +14,11 @@ def is_rolled_back(error: BaseException) -> bool:
     return isinstance(error, psycopg.Error) and (error.sqlstate or "").startswith("40")
 
 
+def is_of_the_schema(error: BaseException) -> bool:
+    """Return whether a table or function is not as this release knows it: no message's fault, and no moment's."""
+    return isinstance(error, psycopg.Error) and (error.sqlstate or "").startswith("42")
+
+
 def is_of_the_moment(error: BaseException) -> bool:
     """Return whether the same statement may succeed later. Source: the design, section 2 (drains)."""
     if not isinstance(error, psycopg.Error):

@@ -184,6 +184,27 @@ def test_a_drain_that_breaks_ends_its_worker_and_keeps_its_messages(
     wait_until(lambda: system.rows("SELECT id FROM rejection WHERE queue = 'resumes'"), seconds=PROMISED_SECONDS)
 
 
+def test_a_function_that_is_missing_costs_no_message(
+    system: System, settings: Settings, upstream: Upstream, a_run: Callable[[], Run]
+) -> None:
+    """Workers that are newer than the schema end, and are started again; what they had taken is not set aside."""
+    system.start(WorkerKind.CHECKPOINT, WorkerKind.RESUME)
+    run = a_run()
+    upstream.wait_for_task(run)
+    change(settings, "ALTER FUNCTION record_completions(jsonb, text) RENAME TO elsewhere")
+    (process,) = system.processes(WorkerKind.RESUME)
+
+    with Checkpoints(settings, uses_database=False) as broker_alone:
+        broker_alone.complete(a_completion(run.id))
+    assert wait_until(lambda: process.poll() is not None) is True
+    assert process.returncode == EXIT_BROKEN
+
+    change(settings, "ALTER FUNCTION elsewhere(jsonb, text) RENAME TO record_completions")
+    system.start(WorkerKind.RESUME)
+    assert upstream.continuation(run).mode == "live"
+    assert system.rows("SELECT id FROM rejection") == []
+
+
 def change(settings: Settings, statement: str) -> Any:
     """Change the test's database."""
     with psycopg.connect(settings.database_url.get_secret_value(), autocommit=True) as conn:

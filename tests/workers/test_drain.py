@@ -127,7 +127,8 @@ def test_one_poisoned_message_is_set_aside_and_no_other(
     door.many("defer", [json.dumps(wait) for wait in waits])
     names = [wait["dependency"]["id"] for wait in waits]
     messages = [completion(dependency_id=name, outcome=name) for name in names]
-    messages[13] |= {"outcome": "a\0b", "receipt_to": "continuations.me"}
+    messages[13] |= {"outcome": "poison", "receipt_to": "continuations.me"}
+    door.conn.execute("""ALTER TABLE dependency ADD CONSTRAINT no_poison CHECK (outcome <> '"poison"')""")
     ids = letterbox.put(RESUMES, COMPLETE, *messages)
 
     with draining(settings) as seen:

@@ -1,13 +1,14 @@
 -- move: accepted -> restoring
--- For a resumed wait that is not over otherwise; a claim whose lease ran out is taken over. None: another has it,
+-- For a resumed wait that is not over otherwise; a claim whose lease ran out is taken over. If this worker dies, a
+-- sweep looks when the lease is over, however far the gaps have grown. None: another has it,
 -- it is restored, or the run is over. Index: dependency_pkey, checkpoint_dependency_id_key.
-WITH wait AS MATERIALIZED (
-    SELECT d.id
-      FROM dependency d
+WITH wait AS (
+    UPDATE dependency d
+       SET look_at = least(d.look_at, clock() + %(lease)s)
      WHERE d.id = %(dependency_id)s
        AND d.run_id = %(run_id)s
        AND d.resumed_at IS NOT NULL AND d.done_at IS NULL AND d.cancelled_at IS NULL
-       FOR NO KEY UPDATE
+    RETURNING d.id
 )
 UPDATE checkpoint c
    SET status = 'restoring',
