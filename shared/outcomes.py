@@ -17,7 +17,6 @@ from shared.messages import DEPTH_MAX, OUTCOME_BYTES_MAX
 _UNUSUAL: Final = re.compile(rb"\d{300}|[eE]-\d{4}")
 _SCALE_MAX: Final = 16_383  # digits behind the point that Postgres keeps
 _EXPONENT_DIGITS_MAX: Final = 6
-NUL: Final = b"\\u0000"
 
 
 def outcome_problem(outcome: object, body: bytes) -> tuple[str, str] | None:
@@ -34,21 +33,9 @@ def outcome_problem(outcome: object, body: bytes) -> tuple[str, str] | None:
     if _depth(outcome, DEPTH_MAX) > DEPTH_MAX - 1:
         return "JSON nested deeper", f"JSON at most {DEPTH_MAX - 1} levels deep"
     _refuse_large(outcome)
-    if NUL in body and has_nul(outcome):
-        return "text with \\u0000", "text without \\u0000, which Postgres cannot hold"
     if _UNUSUAL.search(body) and not _has_usual_numbers(body):
         return "a number out of range", "numbers that a double can hold, with at most 16,383 digits behind the point"
     return None
-
-
-def has_nul(value: object) -> bool:
-    """Return whether a text inside a value holds the character NUL."""
-    if isinstance(value, str):
-        return "\0" in value
-    if isinstance(value, dict):
-        inside = cast("dict[str, Any]", value)
-        return any(has_nul(part) for pair in inside.items() for part in pair)
-    return isinstance(value, list) and any(map(has_nul, cast("list[Any]", value)))
 
 
 def _refuse_large(outcome: object) -> None:

@@ -35,6 +35,8 @@ _INDEX: Final = re.compile(r"\[[^\]]*\]")
 _UNKNOWN: Final = re.compile(r"unknown field `(?P<field>[^`]*)`")
 _MISSING: Final = re.compile(r"missing required field `(?P<field>[^`]*)`")
 _UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+# The escape itself, not one whose backslash is escaped.
+_NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _NAME_CHARACTERS: Final = 80  # of a name that we did not give
 
 _ID: Final = "text of 1 to 200 characters and at most 800 bytes, not blank, without control characters"
@@ -97,6 +99,10 @@ def read(body: bytes, type_: type[M]) -> M:
         raise Refused(
             f"the message is no JSON ({error}); expected a JSON object. Encode it as JSON.", field=""
         ) from None
+    # In the text: a value that another of the same name has replaced comes to Postgres all the same.
+    if _NUL.search(body):
+        field = "outcome" if type_ is Complete else "reason.detail" if type_ is Cancel else ""
+        _refuse_field(field, "text with \\u0000", "text without \\u0000, which Postgres cannot hold")
     match message:
         case Defer():
             _check_defer(message)
@@ -155,8 +161,6 @@ def _check_complete(m: Complete, body: bytes) -> None:
 
 
 def _check_cancel(m: Cancel) -> None:
-    if m.reason.detail is not None and "\0" in m.reason.detail:
-        _refuse_field("reason.detail", "text with \\u0000", "text without \\u0000, which Postgres cannot hold")
     match m.reason.type:
         case CancelReason.ATTEMPT_OVER:
             if m.attempt is None:

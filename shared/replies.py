@@ -46,12 +46,12 @@ def take_replies(settings: Settings, queue: str, *, stopping: Event) -> Generato
                 stopping.wait(AWAY_SECONDS)
                 continue
             raws: list[bytes] = [first[1], *(more or [])] if first else []
-            yield from (reply for raw in raws if (reply := _read(raw)) is not None)
+            yield from (reply for raw in raws if (reply := read_reply(raw)) is not None)
     finally:
         redis.close()
 
 
-def _read(raw: bytes) -> Reply | None:
+def read_reply(raw: bytes) -> Reply | None:
     """Read a reply; a message that is none of ours is told of and left out."""
     try:
         envelope: Any = msgspec.json.decode(raw)
