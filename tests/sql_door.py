@@ -127,7 +127,7 @@ class SqlDoor:
         return row
 
     def set_clock(self, ahead: timedelta) -> None:
-        """Have this session's clock stand at a moment from now."""
+        """Have the clock of this connection stand at a moment from now."""
         self.conn.execute("SELECT set_config('checkpoint.clock', (now() + %s)::text, false)", [ahead])
 
     def set_setting(self, **settings: object) -> None:
