@@ -46,7 +46,11 @@ def test_an_engine_that_always_fails_is_tried_until_no_delay_is_left(
         assert (row["status"], row["tries"], row["closed_at"]) == ("deferred", failed, None)
         assert before + step / 2 <= row["due_at"] <= now(hand) + step
         assert run.goes_on()
-        assert (hand.held() != []) is (row["look_at"] > row["due_at"]) is (step <= HORIZON)
+        is_near = hand.held() != []
+        assert is_near is (row["look_at"] > row["due_at"])
+        # Half of a step is chance, so one around the horizon may be either.
+        assert is_near or step > HORIZON
+        assert not is_near or step / 2 <= HORIZON
         delay_passes(hand, run)
     assert hand.checkpoint_worker() == [Taken.FAILED]
 
