@@ -140,7 +140,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     known = {PREFIX + name.upper() for name in Settings.model_fields}
     ours = {name: value for name, value in environment.items() if name.startswith(PREFIX)}
     mistakes = [
-        f"{name}: unknown; did you mean another? `checkpoints settings` lists all"
+        f"{name}: unknown; did you mean another? shared/settings.py lists all"
         for name in sorted(ours.keys() - known - NOT_SETTINGS)
     ]
     try:

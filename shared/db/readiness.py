@@ -4,7 +4,7 @@ import psycopg
 
 from shared.db.migrate import migrate
 from shared.db.statements import statement
-from shared.errors import DeferredCheckpointError
+from shared.errors import DeferredCheckpointError, Misconfigured
 
 
 class Unreachable(DeferredCheckpointError):
@@ -18,10 +18,19 @@ def make_ready(database_url: str) -> None:
 
     Raises:
         Unreachable: Postgres does not answer there.
+        Misconfigured: The URL cannot be read.
         SchemaMismatch: It has a history that this release does not know.
     """
     try:
         migrate(database_url)
+    except psycopg.ProgrammingError as error:
+        if error.sqlstate is not None:
+            raise
+        # libpq could not read the address; its message may repeat the password.
+        raise Misconfigured(
+            "CHECKPOINT_DATABASE_URL is no address of a Postgres; expected "
+            "postgresql://user:password@host:port/database, with special characters as %XX."
+        ) from None
     except psycopg.OperationalError as error:
         raise Unreachable(f"Postgres cannot be used: {str(error).strip()}. Check CHECKPOINT_DATABASE_URL.") from error
 

@@ -22,6 +22,7 @@ class Due:
     traceparent: str | None
     calls_for: Literal["nothing", "later", "node", "take", "complete", "seal", "resume", "continue"]
     countdown: timedelta | None
+    revoked_for: str | None = None  # a cancel came while the checkpoint is being taken
 
 
 def dependencies(conn: Connection[Any], *, limit: int) -> list[Due]:

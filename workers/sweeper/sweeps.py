@@ -10,6 +10,7 @@ from psycopg import Connection
 from shared.connections import Connections
 from shared.continuations import add_what_it_calls_for
 from shared.db import dependencies, rejections, retention, sweeps
+from shared.db.deferrals import Revocation
 from shared.db.rejections import Rejection
 from shared.db.sweeps import Due
 from shared.follow_ups import add_hint
@@ -19,6 +20,7 @@ from shared.post import Post
 from shared.queues import TaskName, checkpoints_queue
 from shared.seam import effect
 from shared.task_ids import take_id
+from shared.tokens import raise_commands
 
 ROWS: Final = 500  # 40 ms on a table of a million rows, short enough not to hold up others
 REJECTED: Final = 100
@@ -57,6 +59,10 @@ def sweep_checkpoints(at: Connections, conn: Connection[Any]) -> int:
         for row in due:
             if row.calls_for == "take":
                 _add_take(post, row)
+        # Through the SQL door nobody else raises it: the running engine command hears of its cancel by this.
+        revoked = [Revocation(row.run_id, row.wait_number, row.revoked_for) for row in due if row.revoked_for]
+        for command in raise_commands(at.keys, revoked, ttl=timedelta(milliseconds=at.settings.token_ttl_ms)):
+            post.then(*command)
     _log("checkpoints", due)
     return len(due)
 

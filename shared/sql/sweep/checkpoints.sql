@@ -21,4 +21,6 @@ RETURNING c.dependency_id AS id, c.run_id, c.wait_number, c.node,
           (SELECT d.traceparent FROM dependency d WHERE d.id = c.dependency_id) AS traceparent,
           CASE WHEN has_duty(c) AND node_is_ready(c.node, c.workload ->> 'engine', (SELECT settings()))
                THEN 'take' ELSE 'nothing' END AS calls_for,
-          interval '0' AS countdown
+          interval '0' AS countdown,
+          (SELECT coalesce(d.cancel_reason, d.call_off_reason) FROM dependency d
+            WHERE d.id = c.dependency_id AND c.status = 'taking') AS revoked_for
