@@ -5,16 +5,18 @@ The bytes are those of Celery's message protocol, version 2, as any language can
 
 from base64 import b64decode
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Final, cast
 
 import msgspec
 
 from shared.db.rejections import Rejection
 from shared.errors import Refused
 from shared.messages import BYTES_MAX, Message
-from shared.queues import TaskName, is_reply_queue
-from shared.reading import is_id, read
+from shared.named import Named, find_names
+from shared.queues import TaskName
+from shared.reading import read
 
 
 class _Headers(msgspec.Struct):
@@ -50,26 +52,26 @@ class Letter:
 
 @dataclass(frozen=True, slots=True)
 class Return:
-    """A message that was refused, and where its sender hears of it; `to` is None where that is not known yet."""
+    """A message that was refused, and where its sender hears of it; both are None where it named no such queue."""
 
     rejection: Rejection
-    to: list[str]
+    receipt_to: str | None = None
+    reply_to: str | None = None
+
+    @property
+    def to(self) -> list[str]:
+        """The queues that are told, each once."""
+        return list(dict.fromkeys(queue for queue in (self.receipt_to, self.reply_to) if queue is not None))
 
 
 def open_letter(raw: bytes, *, queue: str, types: Mapping[TaskName, type[Message]]) -> Letter | Return:
     """Open one message of a queue and read it by its task's type, or say why it is refused."""
     try:
-        if len(raw) > 2 * BYTES_MAX:
-            raise Refused(f"the message is {len(raw)} bytes; expected at most {BYTES_MAX}.", code="too-large")
         envelope = _open(raw)
-    except Refused as refused:
-        return Return(_rejection(refused, queue=queue, raw=raw), [])
     except _UNREADABLE as error:
         refused = Refused(f"no message of Celery's protocol 2: {error}. Write it as docs/messages.md says.")
-        return Return(_rejection(refused, queue=queue, raw=raw), [])
-    body = b""
+        return Return(_rejection(refused, queue=queue, raw=raw))
     try:
-        body = _body(envelope)
         type_ = types.get(cast("TaskName", envelope.headers.task))
         if type_ is None:
             expected = ", ".join(sorted(types))
@@ -77,26 +79,44 @@ def open_letter(raw: bytes, *, queue: str, types: Mapping[TaskName, type[Message
                 f"the task is {envelope.headers.task[:80]!r}; expected one of {expected} on the queue {queue}.",
                 field="task",
             )
+        body = _fields(envelope)
         return Letter(TaskName(envelope.headers.task), envelope.headers.id, body, read(body, type_), raw)
     except Refused as refused:
-        return return_to_sender(
-            refused, queue=queue, raw=raw, task=envelope.headers.task, id_=envelope.headers.id, body=body
-        )
+        return _returned(refused, envelope, queue=queue, raw=raw)
 
 
-def return_to_sender(refused: Refused, *, queue: str, raw: bytes, task: str, id_: str, body: bytes) -> Return:
-    """Make of a refusal what is kept of it and where it is told: to `receipt_to`, and to `reply_to`."""
-    named = _names(body)
-    rejection = _rejection(refused, queue=queue, raw=raw, task=task, id_=id_, named=named)
-    to = [name for name in (named.get("receipt_to"), named.get("reply_to")) if name is not None]
-    return Return(rejection, list(dict.fromkeys(to)))
+def return_to_sender(letter: Letter, refused: Refused, *, queue: str) -> Return:
+    """Make of the refusal of a letter what is kept of it, and where it is told."""
+    return _returned(refused, _open(letter.raw), queue=queue, raw=letter.raw)
 
 
-def _body(envelope: _Envelope) -> bytes:
-    text = envelope.body
+def _returned(refused: Refused, envelope: _Envelope, *, queue: str, raw: bytes) -> Return:
+    named = Named()
+    with suppress(ValueError):  # a body that is no base64 names nobody
+        named = find_names(_json(envelope))
+    rejection = _rejection(refused, queue=queue, raw=raw, headers=envelope.headers, named=named)
+    return Return(rejection, named.receipt_to, named.reply_to)
+
+
+def _json(envelope: _Envelope) -> bytes:
+    """Return the body's JSON, `[args, kwargs, embed]`."""
+    if envelope.properties.body_encoding == "base64":
+        return b64decode(envelope.body, validate=True)
+    return envelope.body.encode()
+
+
+def _fields(envelope: _Envelope) -> bytes:
+    """Return the JSON of the body's keyword arguments."""
     try:
-        decoded = b64decode(text, validate=True) if envelope.properties.body_encoding == "base64" else text.encode()
-        args, kwargs, _ = _split(decoded)
+        text = _json(envelope)
+        # The body is base64 of at most the message, its embed and some space; more is not even split.
+        if len(text) > 2 * BYTES_MAX:
+            raise Refused(
+                f"the message is {len(text)} bytes; expected at most {BYTES_MAX}. Send a reference instead.",
+                code="too-large",
+                field="",
+            )
+        args, kwargs, _ = _split(text)
     except _UNREADABLE as error:
         raise Refused(
             f"the body is not [args, kwargs, embed] as JSON: {error}. Write it as docs/messages.md says.", field="body"
@@ -106,45 +126,22 @@ def _body(envelope: _Envelope) -> bytes:
     return bytes(kwargs)
 
 
-def _names(body: bytes) -> dict[str, str]:
-    """Take from a refused message each name that is itself valid."""
-    try:
-        whole: Any = msgspec.json.decode(body)
-    except _UNREADABLE:
-        return {}
-    if not isinstance(whole, dict):
-        return {}
-    fields = cast("dict[str, Any]", whole)
-    dependency: Any = fields.get("dependency")
-    if isinstance(dependency, dict):
-        fields["dependency_id"] = cast("dict[str, Any]", dependency).get("id")
-    ids = {name: fields.get(name) for name in ("run_id", "dependency_id") if is_id(fields.get(name))}
-    queues = {
-        name: fields.get(name)
-        for name in ("reply_to", "receipt_to")
-        if isinstance(fields.get(name), str) and is_reply_queue(str(fields.get(name)))
-    }
-    return {name: str(value) for name, value in (ids | queues).items()}
-
-
 def _rejection(
     refused: Refused,
     *,
     queue: str,
     raw: bytes,
-    task: str | None = None,
-    id_: str | None = None,
-    named: Mapping[str, str] | None = None,
+    headers: _Headers | None = None,
+    named: Named = Named(),  # noqa: B008 - frozen
 ) -> Rejection:
-    names = named or {}
     return Rejection(
         queue=queue,
         code=refused.code,
         problem=refused.message,
         facts=refused.facts,
         raw=raw[:65_536],
-        message=task[:200] if task else None,
-        message_id=id_[:200] if id_ else None,
-        run_id=names.get("run_id"),
-        dependency_id=names.get("dependency_id"),
+        message=headers.task[:200] if headers else None,
+        message_id=headers.id[:200] if headers else None,
+        run_id=named.run_id,
+        dependency_id=named.dependency_id,
     )

@@ -4,7 +4,7 @@ The story (`resume`, `defer`) writes; here is what all of them share. Nothing is
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 from uuid import uuid4
 
@@ -63,7 +63,10 @@ def handle(story: Story, raws: Sequence[bytes], *, conn: Connection[Any], post: 
     returns = [one for one in opened if isinstance(one, Return)]
     with conn.transaction():
         written = story.write(conn, letters) if letters else Written()
-        returns += [_refused_by_rule(story, letters[number], refusal) for number, refusal in written.refused.items()]
+        returns += [
+            return_to_sender(letters[number], _as_error(refusal), queue=story.queue)
+            for number, refusal in written.refused.items()
+        ]
         returns = [_addressed(conn, one) for one in returns]
         if returns:
             rejections.keep(conn, [one.rejection for one in returns])
@@ -82,7 +85,7 @@ def set_aside(story: Story, raw: bytes, error: Exception, *, conn: Connection[An
     opened = open_letter(raw, queue=story.queue, types=story.types)
     if isinstance(opened, Letter):
         refused = Refused(f"it could not be handled: {error}. Correct the message and send it again.")
-        opened = _returned(story, opened, refused)
+        opened = return_to_sender(opened, refused, queue=story.queue)
     with conn.transaction():
         returned = _addressed(conn, opened)
         rejections.keep(conn, [returned.rejection])
@@ -91,24 +94,18 @@ def set_aside(story: Story, raw: bytes, error: Exception, *, conn: Connection[An
     return Handled([], [returned])
 
 
-def _returned(story: Story, letter: Letter, refused: Refused) -> Return:
-    return return_to_sender(
-        refused, queue=story.queue, raw=letter.raw, task=letter.task, id_=letter.id, body=letter.body
-    )
-
-
-def _refused_by_rule(story: Story, letter: Letter, refusal: Refusal) -> Return:
-    return _returned(story, letter, Refused(refusal.problem, code=refusal.code, **refusal.facts))
+def _as_error(refusal: Refusal) -> Refused:
+    return Refused(refusal.problem, code=refusal.code, **refusal.facts)
 
 
 def _addressed(conn: Connection[Any], returned: Return) -> Return:
-    """Find where a refusal goes: not at all when neither run nor dependency was named."""
+    """Find who is told beside `receipt_to` where no `reply_to` is named: nobody, if neither wait nor run is."""
     rejection = returned.rejection
     log.info("message.refused", queue=rejection.queue, code=rejection.code, problem=rejection.problem)
-    if returned.to or not (rejection.run_id or rejection.dependency_id):
+    if returned.reply_to or not (rejection.run_id or rejection.dependency_id):
         return returned
     found = rejections.reply_to(conn, run_id=rejection.run_id, dependency_id=rejection.dependency_id)
-    return Return(rejection, [found or CONTINUATIONS])
+    return replace(returned, reply_to=found or CONTINUATIONS)
 
 
 def _add_refusal(post: Post, returned: Return) -> None:

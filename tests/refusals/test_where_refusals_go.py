@@ -8,7 +8,7 @@ from message_door import MessageDoor
 from refusable import OneRun, Said
 
 from shared.post import envelope
-from shared.queues import CONTINUATIONS, DEFERRALS
+from shared.queues import CONTINUATIONS, DEFERRALS, RESUMES
 
 RECEIPTS, REPLIES, OF_THE_WAIT = "continuations.receipts", "continuations.replies", "continuations.wait"
 WRONG: dict[str, Any] = {"delay_ms": -1}
@@ -17,19 +17,20 @@ WRONG: dict[str, Any] = {"delay_ms": -1}
 @pytest.mark.parametrize(
     ("fields", "queues"),
     [
-        ({"receipt_to": RECEIPTS}, [RECEIPTS]),
+        ({"receipt_to": RECEIPTS}, [RECEIPTS, CONTINUATIONS]),
         ({"reply_to": REPLIES}, [REPLIES]),
         ({"receipt_to": RECEIPTS, "reply_to": REPLIES}, [RECEIPTS, REPLIES]),
         ({"receipt_to": REPLIES, "reply_to": REPLIES}, [REPLIES]),
         ({"receipt_to": "resumes", "reply_to": REPLIES}, [REPLIES]),
-        ({"receipt_to": RECEIPTS, "reply_to": 7}, [RECEIPTS]),
+        ({"receipt_to": RECEIPTS, "reply_to": 7}, [RECEIPTS, CONTINUATIONS]),
+        ({"receipt_to": CONTINUATIONS}, [CONTINUATIONS]),
         ({}, [CONTINUATIONS]),
         ({"receipt_to": "resumes", "reply_to": ["continuations"]}, [CONTINUATIONS]),
     ],
     ids=str,
 )
 def test_it_goes_where_the_message_says(fields: dict[str, Any], queues: list[str], message_door: MessageDoor) -> None:
-    """To the receipt's queue and to the reply queue, each if it is itself valid, and once where they are one."""
+    """To the receipt's queue, and to the reply queue or else to `continuations`; once where they are one."""
     (id_,) = message_door.say(OneRun().defer(**WRONG, **fields))
 
     assert message_door.reply_queues() == set(queues)
@@ -58,15 +59,41 @@ def by_cancel(run: OneRun) -> Said:
 
 
 @pytest.mark.parametrize("wrong", [by_run, by_dependency, by_completion, by_cancel])
-def test_it_goes_to_the_queue_of_the_wait_it_names(wrong: Any, message_door: MessageDoor) -> None:
-    """A message that names no queue is answered where the wait's continuation will come."""
+@pytest.mark.parametrize("receipts", [[], [RECEIPTS]], ids=["no receipt", "a receipt"])
+def test_it_goes_to_the_queue_of_the_wait_it_names(wrong: Any, receipts: list[str], message_door: MessageDoor) -> None:
+    """A message that names no reply queue is answered where the wait's continuation will come, and to its sender."""
+    run = OneRun()
+    message_door.say(run.defer(reply_to=OF_THE_WAIT))
+    task, fields = wrong(run)
+
+    (id_,) = message_door.say((task, fields | dict.fromkeys(["receipt_to"][: len(receipts)], RECEIPTS)))
+
+    assert message_door.reply_queues() == {OF_THE_WAIT, *receipts}
+    for queue in (OF_THE_WAIT, *receipts):
+        assert [refused.id for refused in message_door.refusals(queue)] == [id_]
+
+
+def test_a_receipt_is_answered_also_where_nobody_else_is_named(message_door: MessageDoor) -> None:
+    """It ends the repeating of whoever sent it; on a queue that all upstreams read it would help none."""
+    message_door.push(
+        RESUMES, envelope("continuation.done", {"v": 1, "receipt_to": RECEIPTS}, task_id="a", queue=RESUMES)
+    )
+
+    assert message_door.reply_queues() == {RECEIPTS}
+
+
+def test_a_done_is_answered_at_the_wait_it_speaks_of(message_door: MessageDoor) -> None:
+    """Its continuation's id is its dependency's."""
     run = OneRun()
     message_door.say(run.defer(reply_to=OF_THE_WAIT))
 
-    (id_,) = message_door.say(wrong(run))
+    message_door.push(
+        RESUMES,
+        envelope("continuation.done", {"v": 1, "continuation_id": f"{run.id}/1", "x": 1}, task_id="a", queue=RESUMES),
+    )
 
-    assert message_door.reply_queues() == {OF_THE_WAIT}
-    assert [refused.id for refused in message_door.refusals(OF_THE_WAIT)] == [id_]
+    (refused,) = message_door.refusals(OF_THE_WAIT)
+    assert (refused.code, refused.dependency_id) == ("unknown-field", f"{run.id}/1")
 
 
 def test_a_dependency_says_more_than_a_run(message_door: MessageDoor) -> None:
