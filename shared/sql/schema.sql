@@ -171,6 +171,12 @@ BEGIN
         RETURN refusal('unknown-item', format('item %s is not in the sealed batch %s. Complete an item of the batch.',
             m ->> 'item_id', d.id), facts);
     END IF;
+    -- Items that were never added are bounded with the others: not all of them can become members.
+    IF field(m, 'item_id') IS NOT NULL AND NOT (m ->> 'item_id' = ANY (added))
+       AND NOT EXISTS (SELECT FROM batch_item b WHERE b.dependency_id = d.id AND b.item_id = m ->> 'item_id')
+       AND EXISTS (SELECT FROM batch_item b WHERE b.dependency_id = d.id OFFSET 9999) THEN
+        RETURN bad_field('item_id', m -> 'item_id', 'one of at most 10,000 items of a batch');
+    END IF;
     RETURN NULL;
 END $$;
 
@@ -610,11 +616,13 @@ DECLARE
     kept text[];
 BEGIN
     WITH early AS (
-        INSERT INTO dependency (id, early_at, completed_at, outcome, outcome_type)
+        INSERT INTO dependency AS d (id, early_at, completed_at, outcome, outcome_type)
         SELECT i.id, clock(), clock(), by_id -> i.id -> 'outcome', by_id -> i.id ->> 'outcome_type'
           FROM unnest(ids) AS i (id) ORDER BY i.id
-        ON CONFLICT (id) DO NOTHING
-        RETURNING dependency.id)
+        ON CONFLICT (id) DO UPDATE
+           SET completed_at = EXCLUDED.completed_at, outcome = EXCLUDED.outcome, outcome_type = EXCLUDED.outcome_type
+         WHERE d.run_id IS NULL AND d.completed_at IS NULL
+        RETURNING d.id)
     SELECT coalesce(array_agg(early.id), '{}') INTO kept FROM early;
     RETURN kept;
 END $$;
@@ -781,6 +789,11 @@ BEGIN
         INSERT INTO dependency (id, early_at, open_items, is_sealed, sends)
         VALUES (p_id, clock(), 0, false, 0) ON CONFLICT DO NOTHING;
     END LOOP;
+    -- Before the wait, a completion of the whole may have come under its id; which is meant is known with the wait.
+    IF d.run_id IS NULL AND d.is_sealed IS NULL THEN
+        d.is_sealed := false;
+        d.open_items := 0;
+    END IF;
     FOREACH m IN ARRAY ms LOOP
         refused := CASE WHEN d.is_sealed IS NULL
                         THEN bad_field('item_id', m -> 'item_id', 'none, since the wait is not for a batch')
@@ -791,7 +804,7 @@ BEGIN
         END IF;
         is_first := false;
         -- What comes after the end is late: a continuation that is sent again says what it said.
-        IF d.completed_at IS NULL AND d.cancelled_at IS NULL THEN
+        IF d.run_id IS NULL OR (d.completed_at IS NULL AND d.cancelled_at IS NULL) THEN
             applied := apply_to_batch(d, m);
             d := applied.d;
             is_first := applied.is_first;
@@ -869,8 +882,14 @@ DECLARE
     mark run_mark;
     items text[] := ARRAY(SELECT jsonb_array_elements_text(field(m -> 'dependency', 'items')));
     refused jsonb;
+    turns_left integer := 100;  -- each other turn saw a registration that came between; so many never come
 BEGIN
     LOOP
+        IF turns_left = 0 THEN
+            RAISE EXCEPTION 'wait % of run % finds a row that it cannot see', w.wait_number, w.run_id
+                USING ERRCODE = 'CK090';
+        END IF;
+        turns_left := turns_left - 1;
         w := asked;
         SELECT d.* INTO newest FROM dependency d WHERE d.run_id = w.run_id ORDER BY d.wait_number DESC LIMIT 1;
         IF newest.wait_number >= w.wait_number THEN
@@ -896,7 +915,7 @@ BEGIN
         DELETE FROM dependency d WHERE d.id = w.id AND coalesce(d.run_id, '') = '' RETURNING d.* INTO early;
         IF w.reason = 'WAIT_FOR_BATCH' THEN
             w := join_early_items(w, early, items);
-        ELSE
+        ELSIF w.reason = 'WAIT_FOR_TASK' THEN  -- nobody outside completes a time
             w.completed_at := early.completed_at;
             w.outcome := early.outcome;
             w.outcome_type := early.outcome_type;

@@ -190,8 +190,14 @@ DECLARE
     mark run_mark;
     items text[] := ARRAY(SELECT jsonb_array_elements_text(field(m -> 'dependency', 'items')));
     refused jsonb;
+    turns_left integer := 100;  -- each other turn saw a registration that came between; so many never come
 BEGIN
     LOOP
+        IF turns_left = 0 THEN
+            RAISE EXCEPTION 'wait % of run % finds a row that it cannot see', w.wait_number, w.run_id
+                USING ERRCODE = 'CK090';
+        END IF;
+        turns_left := turns_left - 1;
         w := asked;
         SELECT d.* INTO newest FROM dependency d WHERE d.run_id = w.run_id ORDER BY d.wait_number DESC LIMIT 1;
         IF newest.wait_number >= w.wait_number THEN
@@ -217,7 +223,7 @@ BEGIN
         DELETE FROM dependency d WHERE d.id = w.id AND coalesce(d.run_id, '') = '' RETURNING d.* INTO early;
         IF w.reason = 'WAIT_FOR_BATCH' THEN
             w := join_early_items(w, early, items);
-        ELSE
+        ELSIF w.reason = 'WAIT_FOR_TASK' THEN  -- nobody outside completes a time
             w.completed_at := early.completed_at;
             w.outcome := early.outcome;
             w.outcome_type := early.outcome_type;

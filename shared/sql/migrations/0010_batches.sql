@@ -63,6 +63,12 @@ BEGIN
         RETURN refusal('unknown-item', format('item %s is not in the sealed batch %s. Complete an item of the batch.',
             m ->> 'item_id', d.id), facts);
     END IF;
+    -- Items that were never added are bounded with the others: not all of them can become members.
+    IF field(m, 'item_id') IS NOT NULL AND NOT (m ->> 'item_id' = ANY (added))
+       AND NOT EXISTS (SELECT FROM batch_item b WHERE b.dependency_id = d.id AND b.item_id = m ->> 'item_id')
+       AND EXISTS (SELECT FROM batch_item b WHERE b.dependency_id = d.id OFFSET 9999) THEN
+        RETURN bad_field('item_id', m -> 'item_id', 'one of at most 10,000 items of a batch');
+    END IF;
     RETURN NULL;
 END $$;
 
@@ -145,6 +151,11 @@ BEGIN
         INSERT INTO dependency (id, early_at, open_items, is_sealed, sends)
         VALUES (p_id, clock(), 0, false, 0) ON CONFLICT DO NOTHING;
     END LOOP;
+    -- Before the wait, a completion of the whole may have come under its id; which is meant is known with the wait.
+    IF d.run_id IS NULL AND d.is_sealed IS NULL THEN
+        d.is_sealed := false;
+        d.open_items := 0;
+    END IF;
     FOREACH m IN ARRAY ms LOOP
         refused := CASE WHEN d.is_sealed IS NULL
                         THEN bad_field('item_id', m -> 'item_id', 'none, since the wait is not for a batch')
@@ -155,7 +166,7 @@ BEGIN
         END IF;
         is_first := false;
         -- What comes after the end is late: a continuation that is sent again says what it said.
-        IF d.completed_at IS NULL AND d.cancelled_at IS NULL THEN
+        IF d.run_id IS NULL OR (d.completed_at IS NULL AND d.cancelled_at IS NULL) THEN
             applied := apply_to_batch(d, m);
             d := applied.d;
             is_first := applied.is_first;

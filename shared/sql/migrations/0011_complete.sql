@@ -61,17 +61,20 @@ BEGIN
     RETURN completed;
 END $$;
 
--- Completions that come before their waits: the ids that were kept by this.
+-- Completions that come before their waits: the ids that were kept by this. Items of a batch may have come under
+-- the same id; which of the two is meant is known when the wait comes.
 CREATE FUNCTION keep_early(ids text[], by_id jsonb) RETURNS text[] LANGUAGE plpgsql AS $$
 DECLARE
     kept text[];
 BEGIN
     WITH early AS (
-        INSERT INTO dependency (id, early_at, completed_at, outcome, outcome_type)
+        INSERT INTO dependency AS d (id, early_at, completed_at, outcome, outcome_type)
         SELECT i.id, clock(), clock(), by_id -> i.id -> 'outcome', by_id -> i.id ->> 'outcome_type'
           FROM unnest(ids) AS i (id) ORDER BY i.id
-        ON CONFLICT (id) DO NOTHING
-        RETURNING dependency.id)
+        ON CONFLICT (id) DO UPDATE
+           SET completed_at = EXCLUDED.completed_at, outcome = EXCLUDED.outcome, outcome_type = EXCLUDED.outcome_type
+         WHERE d.run_id IS NULL AND d.completed_at IS NULL
+        RETURNING d.id)
     SELECT coalesce(array_agg(early.id), '{}') INTO kept FROM early;
     RETURN kept;
 END $$;
