@@ -71,7 +71,7 @@ class Checkpoints:
         uses_database: False: over the broker alone.
 
     Raises:
-        psycopg_pool.PoolTimeout: Postgres cannot be reached.
+        Unreachable: Postgres cannot be reached.
         SchemaMismatch: The database lacks migrations of this release.
     """
 
@@ -93,42 +93,59 @@ class Checkpoints:
         if self._pool is not None:
             self._pool.close()
 
-    def defer(self, wait: Defer, *, conn: Connection[Any] | None = None) -> DeferAnswer | None:
+    def defer(
+        self, wait: Defer, *, conn: Connection[Any] | None = None, message_id: str | None = None
+    ) -> DeferAnswer | None:
         """Register a wait and defer its checkpoint.
+
+        Args:
+            wait: The run, what it waits for, where it runs.
+            conn: The caller's own connection, in whose transaction the wait is registered.
+            message_id: Over the broker alone, the message's id, which `message.taken` and `run.refused` name; repeat
+                a message under its id. None: a new one.
 
         Raises:
             Refused: A rule says no; nothing was changed.
         """
-        return _single(self.defer_many([wait], conn=conn))
+        return _single(self.defer_many([wait], conn=conn, message_ids=_listed(message_id)))
 
     def defer_many(
-        self, waits: Sequence[Defer], *, conn: Connection[Any] | None = None
+        self, waits: Sequence[Defer], *, conn: Connection[Any] | None = None, message_ids: Sequence[str] | None = None
     ) -> list[DeferAnswer | Refused] | None:
         """Register up to 1,000 waits in one transaction, each answered for itself.
 
         Raises:
             Refused: A message is malformed, or there are too many; nothing was changed.
         """
-        return self._deferrals("defer", waits, DeferAnswer, conn=conn)
+        return self._deferrals("defer", waits, DeferAnswer, conn=conn, message_ids=message_ids)
 
-    def cancel(self, cancel: Cancel, *, conn: Connection[Any] | None = None) -> CancelAnswer | None:
+    def cancel(
+        self, cancel: Cancel, *, conn: Connection[Any] | None = None, message_id: str | None = None
+    ) -> CancelAnswer | None:
         """Call off what is deferred or being taken for a run, or end its waits.
 
         Raises:
             Refused: The message is malformed; nothing was changed.
         """
-        return _single(self._deferrals("cancel", [cancel], CancelAnswer, conn=conn))
+        ids = _listed(message_id)
+        return _single(self._deferrals("cancel", [cancel], CancelAnswer, conn=conn, message_ids=ids))
 
-    def complete(self, completion: Complete, *, conn: Connection[Any] | None = None) -> CompleteAnswer | None:
+    def complete(
+        self, completion: Complete, *, conn: Connection[Any] | None = None, message_id: str | None = None
+    ) -> CompleteAnswer | None:
         """Say that what a run waited for is over; the wait is resumed, also when it comes later.
 
         Raises:
             Refused: A rule says no; nothing was changed.
         """
-        return _single(self.complete_many([completion], conn=conn))
+        return _single(self.complete_many([completion], conn=conn, message_ids=_listed(message_id)))
 
     def complete_many(
-        self, completions: Sequence[Complete], *, conn: Connection[Any] | None = None
+        self,
+        completions: Sequence[Complete],
+        *,
+        conn: Connection[Any] | None = None,
+        message_ids: Sequence[str] | None = None,
     ) -> list[CompleteAnswer | Refused] | None:
         """Complete up to 1,000 dependencies in one transaction, each answered for itself.
 
@@ -139,7 +156,7 @@ class Checkpoints:
         if conn is not None:
             return [_answer(one, CompleteAnswer) for one in door.call(conn, "complete", bodies)]
         if self._pool is None:
-            return self._send(RESUMES, TaskName.COMPLETE, bodies)
+            return self._send(RESUMES, TaskName.COMPLETE, bodies, message_ids)
         result = self._write(lambda own: dependencies.complete(own, bodies, how="hint"), self._pool)
         post = self._post()
         for dependency_id in result.completed:
@@ -158,12 +175,27 @@ class Checkpoints:
         with self._pool.connection() as conn:
             return door.claim_continuation(conn, continuation_id)
 
-    def done(self, continuation_id: str, *, conn: Connection[Any] | None = None) -> bool | None:
-        """Say, for the process that goes on, that it has its continuation: it is not sent again. True once."""
+    def done(
+        self,
+        continuation_id: str,
+        *,
+        conn: Connection[Any] | None = None,
+        receipt_to: str | None = None,
+        message_id: str | None = None,
+    ) -> bool | None:
+        """Say, for the process that goes on, that it has its continuation: it is not sent again. True once.
+
+        Args:
+            continuation_id: That of the continuation.
+            conn: The caller's own connection, in whose transaction it is said.
+            receipt_to: Over the broker alone, the reply queue on which `message.taken` is heard.
+            message_id: Over the broker alone, the message's id, which `message.taken` names.
+        """
         if conn is not None:
             return door.finish_continuation(conn, continuation_id)
         if self._pool is None:
-            return self._send(RESUMES, TaskName.DONE, [_checked(Done(v=1, continuation_id=continuation_id))])
+            message = Done(v=1, continuation_id=continuation_id, receipt_to=receipt_to)
+            return self._send(RESUMES, TaskName.DONE, [_checked(message)], _listed(message_id))
         with self._pool.connection() as own:
             return door.finish_continuation(own, continuation_id)
 
@@ -181,13 +213,14 @@ class Checkpoints:
         type_: type[A],
         *,
         conn: Connection[Any] | None,
+        message_ids: Sequence[str] | None,
     ) -> list[A | Refused] | None:
         bodies = [_checked(one) for one in _bounded(messages)]
         if conn is not None:
             return [_answer(one, type_) for one in door.call(conn, kind, bodies)]
         if self._pool is None:
             task = TaskName.DEFER if kind == "defer" else TaskName.CANCEL
-            return self._send(DEFERRALS, task, bodies)
+            return self._send(DEFERRALS, task, bodies, message_ids)
         results = self._write(lambda own: deferrals.apply(own, [Deferral(kind, body) for body in bodies]), self._pool)
         post = self._post()
         for message, result in zip(messages, results, strict=True):
@@ -205,10 +238,12 @@ class Checkpoints:
                 return work(conn)
         raise AssertionError  # Retrying returns or raises
 
-    def _send(self, queue: str, task: TaskName, bodies: Sequence[bytes]) -> None:
+    def _send(self, queue: str, task: TaskName, bodies: Sequence[bytes], ids: Sequence[str] | None) -> None:
+        if ids is not None and len(ids) != len(bodies):
+            raise BadRequest(f"{len(ids)} message_ids for {len(bodies)} messages; expected one for each.")
         post = self._post()
-        for body in bodies:
-            post.add(queue, task, body, task_id=str(uuid4()))
+        for body, id_ in zip(bodies, ids or [str(uuid4()) for _ in bodies], strict=True):
+            post.add(queue, task, body, task_id=id_)
         post.send()
 
     def _post(self) -> Post:
@@ -228,6 +263,10 @@ def _checked(message: Message) -> bytes:
     body = msgspec.json.encode(message)
     read(body, type(message))
     return body
+
+
+def _listed(message_id: str | None) -> list[str] | None:
+    return None if message_id is None else [message_id]
 
 
 def _bounded(messages: Sequence[M]) -> Sequence[M]:

@@ -36,7 +36,7 @@ class Connections:
             size: Connections to Postgres, at most.
 
         Raises:
-            psycopg_pool.PoolTimeout: Postgres cannot be reached.
+            Unreachable: Postgres cannot be reached.
             SchemaMismatch: The database lacks migrations of this release.
         """
         pool = open_pool(settings, name=name, size=size)

@@ -81,3 +81,9 @@ class Misconfigured(DeferredCheckpointError):
     """A setting is unknown, malformed or contradicts another: the process refuses to start."""
 
     code = "misconfigured"
+
+
+class Unreachable(DeferredCheckpointError):
+    """A server that the settings name does not answer, or does not let us in."""
+
+    code = "unreachable"

@@ -8,6 +8,7 @@ from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool
 
 from shared.db.migrate import require_schema
+from shared.errors import Unreachable
 from shared.settings import Settings
 
 STATEMENT_LIMIT = "30s"  # longer than any statement of ours takes under load; a hung one must not hold locks
@@ -37,9 +38,14 @@ def open_pool(settings: Settings, *, name: str, size: int) -> Pool:
     """Open a pool of at most `size` connections; it is ready when this returns.
 
     Raises:
-        psycopg_pool.PoolTimeout: Postgres cannot be reached.
+        Unreachable: Postgres cannot be reached, or does not let us in.
         SchemaMismatch: The database lacks migrations of this release.
     """
+    try:
+        # The pool would only say that it waited in vain.
+        connect(settings, name=name).close()
+    except psycopg.OperationalError as error:
+        raise Unreachable(f"Postgres cannot be used: {str(error).strip()}. Check CHECKPOINT_DATABASE_URL.") from error
     pool: Pool = ConnectionPool(
         settings.database_url.get_secret_value(),
         kwargs=_options(name),

@@ -4,13 +4,7 @@ import psycopg
 
 from shared.db.migrate import migrate
 from shared.db.statements import statement
-from shared.errors import DeferredCheckpointError, Misconfigured
-
-
-class Unreachable(DeferredCheckpointError):
-    """A server that the settings name does not answer, or does not let us in."""
-
-    code = "unreachable"
+from shared.errors import Misconfigured, Unreachable
 
 
 def make_ready(database_url: str) -> None:

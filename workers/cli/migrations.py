@@ -4,7 +4,7 @@ import psycopg
 import typer
 
 from shared.db.migrate import migrate, migrations, pending
-from shared.db.readiness import Unreachable
+from shared.errors import Unreachable
 from workers.cli.target import target_settings
 
 DONE, MISSING = 0, 1

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from shared.db.readiness import Unreachable, node_was_seen
-from shared.errors import DeferredCheckpointError
+from shared.db.readiness import node_was_seen
+from shared.errors import DeferredCheckpointError, Unreachable
 from shared.settings import Settings
 from workers.cli import child
 from workers.cli.demo.plan import DELAY_MS, THRESHOLD_MS
