@@ -139,7 +139,7 @@ def test_a_batch_whose_answers_were_lost_is_answered_when_it_comes_again(
 
 
 REFUSED_AT: dict[str, tuple[dict[str, Any], list[str]]] = {
-    "the message's receipt queue": ({"receipt_to": ME}, [ME]),
+    "the message's receipt queue, and the known wait's": ({"receipt_to": ME}, [ME, "continuations.known"]),
     "the message's reply queue": ({"reply_to": MINE}, [MINE]),
     "both": ({"receipt_to": ME, "reply_to": MINE}, [ME, MINE]),
     "the known wait's reply queue": ({}, ["continuations.known"]),
@@ -152,7 +152,7 @@ REFUSED_AT: dict[str, tuple[dict[str, Any], list[str]]] = {
 def test_a_refusal_is_told_where_the_contract_says(
     fields: dict[str, Any], queues: list[str], worker: Worker, letterbox: Letterbox, door: SqlDoor
 ) -> None:
-    """To the queues that the message names, else to that of the wait it means, else to the default."""
+    """To the receipt's queue, and to the reply queue that is named, else the wait's, else the default."""
     wait = good(reply_to="continuations.known")
     door.defer(wait)
     bad = {name: value for name, value in wait.items() if name != "reply_to"} | {"attempt": 0} | fields
