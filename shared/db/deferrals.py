@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Literal
 
 import msgspec
@@ -32,7 +33,7 @@ class DeferAnswer(msgspec.Struct, frozen=True):
     why: str | None
     delay_ms: int
     delay_from: str
-    due_at: str | None
+    due_at: datetime | None
 
 
 class CancelAnswer(msgspec.Struct, frozen=True):
