@@ -17,6 +17,9 @@ from shared.messages import DEPTH_MAX
 MESSAGE_BYTES_MAX: Final = 1024 * 1024
 # How much of a rejected message is kept: 10,000 of them in Redis must not fill it.
 KEPT_BYTES_MAX: Final = 64 * 1024
+REASON_CHARACTERS_MAX: Final = 1_000
+# Of what is kept as JSON: the bytes in base64, the reason with every character escaped, the rest.
+RECORD_BYTES_MAX: Final = 128 * 1024
 
 Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=255)]
 Text: TypeAlias = str | None
@@ -161,8 +164,22 @@ def check_delivery(payload: object) -> None:
 
 def set_aside(item: bytes, queue: str, reason: str) -> bytes:
     """Return what is kept of a rejected message."""
-    kept = SetAside(queue, reason[:1000], datetime.now(UTC), len(item), item[:KEPT_BYTES_MAX])
+    kept = SetAside(queue, reason[:REASON_CHARACTERS_MAX], datetime.now(UTC), len(item), item[:KEPT_BYTES_MAX])
     return msgspec.json.encode(kept)
+
+
+def read_set_aside(record: bytes) -> SetAside:
+    """Read what was kept of a rejected message.
+
+    Raises:
+        BadMessage: It is no such record: somebody else wrote it.
+    """
+    if len(record) > RECORD_BYTES_MAX:
+        raise BadMessage(f"{len(record)} bytes; expected at most {RECORD_BYTES_MAX}")
+    try:
+        return msgspec.json.decode(record, type=SetAside)
+    except _UNREADABLE as error:
+        raise BadMessage(str(error)) from error
 
 
 def _read(item: bytes) -> dict[str, Any]:
