@@ -7,7 +7,7 @@ from typing import Any, Final
 import pytest
 from by_hand import LATER, ByHand
 from runs import Run
-from upstream import dependency_id
+from upstream import a_completion, dependency_id
 
 from shared.client import Cancel, CancelCause
 from shared.messages import Restore, Resume, Take, Workload
@@ -137,21 +137,30 @@ def test_a_take_that_is_not_due_yet_waits_for_the_rest(hand: ByHand, a_run: Call
 
 
 def test_a_restore_brings_nobody_back_whose_wait_is_not_over(hand: ByHand, a_run: Callable[[], Run]) -> None:
-    """Of a run that is frozen, of one that is not, of another's dependency: a frozen run stays as it is."""
+    """Of a run that is frozen, and of one that is not: each stays as it is."""
     frozen, alive = a_run(), a_run()
     hand.wait_for_task(frozen, delay_ms=0)
     assert hand.checkpoint_worker() == [Taken.ACCEPTED]
     hand.wait_for_task(alive, delay_ms=30_000)
     before = hand.checkpoint_row(frozen)
 
-    ended = [
-        restore(hand.node, Restore(v=1, dependency_id=dependency_id(of.id, 1), run_id=run.id, wait_number=1))
-        for of, run in ((frozen, frozen), (alive, alive), (frozen, alive), (alive, frozen))
-    ]
+    assert [restore(hand.node, a_restore(run)) for run in (frozen, alive)] == [Restored.NOTHING_TO_DO] * 2
 
-    assert ended == [Restored.NOTHING_TO_DO] * 4
     assert hand.checkpoint_row(frozen) == before
     assert (frozen.stands, alive.runs, hand.continuations()) == (True, True, [])
+
+
+def test_a_restore_under_the_id_of_another_run_brings_nobody_back(hand: ByHand, a_run: Callable[[], Run]) -> None:
+    """It would hold the lock of the other: the run that it names is not the one that waited."""
+    run, other = a_run(), a_run()
+    hand.wait_for_task(run, delay_ms=0)
+    assert hand.checkpoint_worker() == [Taken.ACCEPTED]
+    hand.complete(run)
+
+    assert restore(hand.node, a_restore(run, run_id=other.id)) is Restored.NOTHING_TO_DO
+
+    assert run.stands
+    assert hand.checkpoint_worker() == [Restored.RESTORED]
 
 
 @pytest.mark.parametrize("is_frozen", [True, False], ids=["frozen", "alive"])
@@ -175,7 +184,14 @@ def test_a_hint_does_not_end_an_open_wait(
     assert hand.continuation().mode is (Mode.RESTORED if is_frozen else Mode.LIVE)
 
 
-@pytest.mark.parametrize("over", [cancelled, completed])
+def cancelled_when_complete(hand: ByHand, run: Run) -> None:
+    """End the run when what it waits for is over and nobody has resumed it yet."""
+    hand.wait_for_task(run, delay_ms=0)
+    hand.client.complete(a_completion(run.id))
+    hand.client.cancel(Cancel(v=1, run_id=run.id, reason=CancelCause(CancelReason.RUN_CRASHED)))
+
+
+@pytest.mark.parametrize("over", [completed, cancelled, cancelled_when_complete])
 def test_a_hint_does_not_continue_what_is_over(
     over: Callable[[ByHand, Run], None], hand: ByHand, a_run: Callable[[], Run]
 ) -> None:
@@ -195,6 +211,12 @@ def a_take(run: Run, **fields: Any) -> Take:
     """Return a take of a run's first wait, with whatever fields are given in place of its own."""
     usual: dict[str, Any] = {"v": 1, "dependency_id": dependency_id(run.id, 1), "run_id": run.id, "wait_number": 1}
     return Take(**(usual | fields))
+
+
+def a_restore(run: Run, **fields: Any) -> Restore:
+    """Return a restore of a run's first wait, with whatever fields are given in place of its own."""
+    usual: dict[str, Any] = {"v": 1, "dependency_id": dependency_id(run.id, 1), "run_id": run.id, "wait_number": 1}
+    return Restore(**(usual | fields))
 
 
 def a_hint(name: str) -> bytes:
