@@ -131,6 +131,9 @@ def admit_task(item: bytes, queue: str) -> Admitted:
             raise BadMessage("a field is named self, with which Celery cannot call a task")
         eta = _read_moment(message.headers.eta)
         _read_moment(message.headers.expires)
+        if eta is not None and eta <= datetime.now(UTC):
+            # Celery drops one that is none in the machine's own zone, as the year 1 west of Greenwich.
+            eta = payload["headers"]["eta"] = None
     except _UNREADABLE as error:
         raise BadMessage(str(error)) from error
     # Two messages with one tag would acknowledge each other; a wrong routing key would send the message

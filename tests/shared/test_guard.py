@@ -108,6 +108,14 @@ def test_a_message_never_expires(moment: str) -> None:
     assert "expires" not in admit_task(spoiled("headers.expires", moment), "work").payload["headers"]
 
 
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00Z", "2020-01-01T00:00:00"])
+def test_a_moment_that_has_come_is_none(moment: str) -> None:
+    """Where the machine's own zone has no such moment, Celery would drop the message without a word."""
+    admitted = admit_task(spoiled("headers.eta", moment), "work")
+
+    assert (admitted.eta, admitted.payload["headers"]["eta"]) == (None, None)
+
+
 def test_a_tag_that_is_used_twice_is_made_unique() -> None:
     """Two messages with one delivery tag would acknowledge each other."""
     item = json.dumps(good()).encode()
