@@ -17,6 +17,9 @@ from shared.messages import DEPTH_MAX
 MESSAGE_BYTES_MAX: Final = 1024 * 1024
 # How much of a rejected message is kept: 10,000 of them in Redis must not fill it.
 KEPT_BYTES_MAX: Final = 64 * 1024
+REASON_CHARACTERS_MAX: Final = 1_000
+# Of what is kept as JSON: the bytes in base64, the reason with every character escaped, the rest.
+RECORD_BYTES_MAX: Final = 128 * 1024
 
 Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=255)]
 Text: TypeAlias = str | None
@@ -126,13 +129,20 @@ def admit_task(item: bytes, queue: str) -> Admitted:
         _check_plain(kwargs, DEPTH_MAX)
         if "self" in kwargs:
             raise BadMessage("a field is named self, with which Celery cannot call a task")
-        eta = _read_eta(message.headers.eta)
+        eta = _read_moment(message.headers.eta)
+        _read_moment(message.headers.expires)
+        if eta is not None and eta <= datetime.now(UTC):
+            # Celery drops one that is none in the machine's own zone, as the year 1 west of Greenwich.
+            eta = payload["headers"]["eta"] = None
     except _UNREADABLE as error:
         raise BadMessage(str(error)) from error
     # Two messages with one tag would acknowledge each other; a wrong routing key would send the message
     # elsewhere when it is given back. Both are only for our side of the queue, so they are set here.
     payload["properties"]["delivery_tag"] = str(uuid4())
     payload["properties"]["delivery_info"] |= {"exchange": "", "routing_key": queue}
+    # Late is no harm: Postgres says what is still wanted. Celery would drop what has expired without a word, and for
+    # three hours every later message with that id, which for a checkpoint is always the same.
+    payload["headers"].pop("expires", None)
     return Admitted(payload, message.headers.id, eta)
 
 
@@ -161,8 +171,22 @@ def check_delivery(payload: object) -> None:
 
 def set_aside(item: bytes, queue: str, reason: str) -> bytes:
     """Return what is kept of a rejected message."""
-    kept = SetAside(queue, reason[:1000], datetime.now(UTC), len(item), item[:KEPT_BYTES_MAX])
+    kept = SetAside(queue, reason[:REASON_CHARACTERS_MAX], datetime.now(UTC), len(item), item[:KEPT_BYTES_MAX])
     return msgspec.json.encode(kept)
+
+
+def read_set_aside(record: bytes) -> SetAside:
+    """Read what was kept of a rejected message.
+
+    Raises:
+        BadMessage: It is no such record: somebody else wrote it.
+    """
+    if len(record) > RECORD_BYTES_MAX:
+        raise BadMessage(f"{len(record)} bytes; expected at most {RECORD_BYTES_MAX}")
+    try:
+        return msgspec.json.decode(record, type=SetAside)
+    except _UNREADABLE as error:
+        raise BadMessage(str(error)) from error
 
 
 def _read(item: bytes) -> dict[str, Any]:
@@ -187,9 +211,9 @@ def _check_plain(value: object, levels: int) -> None:
         _check_plain(one, levels - 1)
 
 
-def _read_eta(text: str | None) -> datetime | None:
+def _read_moment(text: str | None) -> datetime | None:
     if not text:
         return None
-    eta = datetime.fromisoformat(text)
-    # Celery takes an eta without a zone for UTC.
-    return eta.astimezone(UTC) if eta.tzinfo else eta.replace(tzinfo=UTC)
+    moment = datetime.fromisoformat(text)
+    # Celery takes one without a zone for UTC.
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

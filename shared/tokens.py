@@ -49,7 +49,8 @@ def is_revoked(client: Redis, keys: Keys, *, run_id: str, wait_number: int) -> b
     try:
         value = client.get(keys.token(run_id))
         return isinstance(value, bytes) and msgspec.json.decode(value, type=Token).wait_number >= wait_number
-    except (RedisError, msgspec.MsgspecError):
+    except (RedisError, ValueError, RecursionError):
+        # No JSON, no UTF-8, no number; or nested too deep.
         return False
 
 

@@ -75,7 +75,11 @@ BAD_CANCELS: list[Bad] = [
     *missing(cancel(), "run_id", REASON, "reason.type"),
     *each(cancel(), "run_id", BAD_IDS),
     *each(cancel(), REASON, {"text": "MANUAL", "a list": []}),
-    *each(cancel(), "reason.type", {"unknown": "BORED", "ours": "SUPERSEDED", "also ours": "DEPENDENCY_RESUMED"}),
+    *each(
+        cancel(),
+        "reason.type",
+        {"10 KB": "B" * 10_000, "unknown": "BORED", "ours": "SUPERSEDED", "also ours": "DEPENDENCY_RESUMED"},
+    ),
     *each(cancel(), "reason.detail", {"10 KB": "x" * 10_000, "1,001 characters": "x" * 1_001, "a number": 7}),
     Bad("an unknown field of the reason", spoiled(cancel(), "reason.why", "x"), "unknown-field", "reason.why"),
     *each(NUMBERED, "wait_number", BAD_COUNTS),

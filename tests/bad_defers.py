@@ -163,6 +163,13 @@ BAD_DEFERS: list[Bad] = [
     Bad("run_id: half a surrogate pair", spoiled(good(), "run_id", "\ud800"), "invalid-message", "", is_jsonb=False),
     *each(good(), "attempt", BAD_COUNTS),
     *each(good(), "wait_number", BAD_COUNTS),
+    Bad(
+        "attempt: 10^6 digits",
+        spoiled(good(), "attempt", 0).replace('"attempt": 0', f'"attempt": {"9" * 10**6}'),
+        "invalid-message",
+        "attempt",
+        is_jsonb=False,
+    ),
     *each(good(), "reason", {"unknown": "WAIT_FOR_RAIN", "lower case": "wait_for_task", "a number": 7, "a list": []}),
     *_dependencies(),
     *_times(),

@@ -42,8 +42,6 @@ def recorded() -> list[Recorded]:
 
 def documented() -> list[Recorded]:
     """Return the messages that the documentation shows: in a block of JSON first the item, then its fields."""
-    if not DOCUMENTED.exists():
-        return []
     blocks = DOCUMENTED.read_text(encoding="utf-8").split("```json\n")[1:]
     pairs = [block.partition("\n```")[0].splitlines() for block in blocks]
     return [

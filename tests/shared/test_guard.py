@@ -4,11 +4,18 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-import msgspec
 import pytest
 from bad_messages import BAD_MESSAGES, good, spoiled, with_body
 
-from shared.guard import KEPT_BYTES_MAX, BadMessage, SetAside, admit_task, read_message, set_aside
+from shared.guard import (
+    KEPT_BYTES_MAX,
+    REASON_CHARACTERS_MAX,
+    BadMessage,
+    admit_task,
+    read_message,
+    read_set_aside,
+    set_aside,
+)
 
 
 def test_a_sound_message_is_admitted_as_it_is() -> None:
@@ -95,6 +102,20 @@ def test_a_moment_that_is_none_in_utc_is_refused(eta: str) -> None:
         admit_task(spoiled("headers.eta", eta), "work")
 
 
+@pytest.mark.parametrize("moment", ["2020-01-01T00:00:00Z", "2020-01-01T00:00:00", "2099-01-01T00:00:00+02:00"])
+def test_a_message_never_expires(moment: str) -> None:
+    """Celery would drop it without a word, and with it every later message of that id."""
+    assert "expires" not in admit_task(spoiled("headers.expires", moment), "work").payload["headers"]
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00Z", "2020-01-01T00:00:00"])
+def test_a_moment_that_has_come_is_none(moment: str) -> None:
+    """Where the machine's own zone has no such moment, Celery would drop the message without a word."""
+    admitted = admit_task(spoiled("headers.eta", moment), "work")
+
+    assert (admitted.eta, admitted.payload["headers"]["eta"]) == (None, None)
+
+
 def test_a_tag_that_is_used_twice_is_made_unique() -> None:
     """Two messages with one delivery tag would acknowledge each other."""
     item = json.dumps(good()).encode()
@@ -123,8 +144,15 @@ def test_an_answer_to_a_control_command_needs_no_task() -> None:
 
 def test_what_is_kept_of_a_bad_message_is_bounded() -> None:
     """The record names queue, reason and whole size, and keeps the beginning."""
-    record = msgspec.json.decode(set_aside(b"x" * 100_000, "work", "r" * 5_000), type=SetAside)
+    record = read_set_aside(set_aside(b"x" * 100_000, "work", "r" * 5_000))
 
     assert (record.queue, record.size) == ("work", 100_000)
     assert record.message == b"x" * KEPT_BYTES_MAX
-    assert len(record.reason) == 1_000
+    assert len(record.reason) == REASON_CHARACTERS_MAX
+
+
+def test_the_largest_record_can_be_read() -> None:
+    """Whatever a worker sets aside comes back: the most bytes, and a reason whose every character is escaped."""
+    record = set_aside(b"\xff" * 100_000, "q" * 255, "\0" * 5_000)
+
+    assert read_set_aside(record).reason == "\0" * REASON_CHARACTERS_MAX

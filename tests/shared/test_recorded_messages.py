@@ -87,8 +87,6 @@ def test_every_task_is_of_one_of_the_kinds() -> None:
 def test_the_documentation_shows_what_is_read() -> None:
     """Each documented item holds the fields that are shown beside it."""
     examples = documented()
-    if not examples:
-        pytest.skip("docs/messages.md is not in this tree")
     assert {one.task for one in examples} >= {TaskName.DEFER, TaskName.COMPLETE, TaskName.CONTINUE, TaskName.DONE}
     for one in examples:
         letter = open_letter(one.raw, queue=DEFERRALS, types=DRAINED | ANSWERED)

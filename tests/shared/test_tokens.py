@@ -67,6 +67,8 @@ SPOILED: dict[str, Spoil] = {
     "no number": lambda key: ("SET", key, '{"reason": "MANUAL"}'),
     "a number as text": lambda key: ("SET", key, '{"wait_number": "9"}'),
     "a number beyond all": lambda key: ("SET", key, '{"wait_number": 1e30}'),
+    "10^30": lambda key: ("SET", key, f'{{"wait_number": {10**30}}}'),
+    "nested deep": lambda key: ("SET", key, f'{{"x": {"[" * 10_000}{"]" * 10_000}, "wait_number": 9}}'),
     "a number that no wait has": lambda key: ("SET", key, '{"wait_number": 2147483648}'),
     "a number below 0": lambda key: ("SET", key, '{"wait_number": -1}'),
     "no text": lambda key: ("SET", key, b"\xff\xfe"),

@@ -70,6 +70,21 @@ def test_bad_messages_are_set_aside_and_the_worker_goes_on(
     assert not worker.has_logged("connection to broker lost")
 
 
+@pytest.mark.parametrize("transport", ["deferred", "stock"])
+def test_a_message_that_has_expired_runs_and_so_does_the_next_of_its_id(
+    scene: Scene, start_worker: StartWorker, transport: str
+) -> None:
+    """Celery drops it without a word, and then what a sweep sends again, since a take's id is always the same."""
+    start_worker(scene.settings.model_copy(update={"transport": transport}))
+    late = json.loads(envelope("note", {"word": "late"}, task_id="same", queue="work"))
+    late["headers"]["expires"] = "2020-01-01T00:00:00+00:00"
+
+    scene.push(json.dumps(late).encode())
+    scene.post("note", "again", task_id="same")
+
+    wait_until(lambda: sorted(scene.ran()) == ["again", "late"])
+
+
 def test_arguments_that_do_not_fit_harm_nothing(scene: Scene, start_worker: StartWorker) -> None:
     """A message with arguments that the task does not have fails by itself."""
     worker = start_worker(scene.settings)

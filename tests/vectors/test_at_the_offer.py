@@ -47,6 +47,25 @@ def test_a_wait_that_ended_before_the_offer_refuses_it(
     assert hand.continuation().mode is Mode.LIVE
 
 
+def test_a_time_that_ended_before_the_offer_refuses_it(
+    hand: ByHand, a_run: Callable[[], Run], at_effect: AtEffect
+) -> None:
+    """Vector 18: the engine succeeded, and the time was over before: refused, as the end of any other wait."""
+    run = a_run()
+    resume_at = hand.wait_for_time(run, seconds=3_600)
+
+    # Also where nobody has resumed the wait yet.
+    at_effect("take.stored", lambda: hand.sweeper(at=resume_at))
+
+    assert hand.checkpoint_worker() == [Taken.REFUSED]
+    assert run.goes_on()
+    row = hand.checkpoint_row(run)
+    assert row is not None
+    assert (row["status"], row["location"]) == ("refused", None)
+    hand.resume_worker()
+    assert (hand.continuation().mode, hand.checkpoint_worker()) == (Mode.LIVE, [])
+
+
 def test_a_wait_that_ends_just_after_the_acceptance_is_restored(
     hand: ByHand, a_run: Callable[[], Run], at_effect: AtEffect
 ) -> None:

@@ -3,10 +3,10 @@
 from datetime import timedelta
 from typing import Any, Final
 
-import msgspec
 import structlog
 from psycopg import Connection
 
+from shared.broker import run
 from shared.connections import Connections
 from shared.continuations import add_what_it_calls_for
 from shared.db import dependencies, rejections, retention, sweeps
@@ -14,7 +14,7 @@ from shared.db.deferrals import Revocation
 from shared.db.rejections import Rejection
 from shared.db.sweeps import Due
 from shared.follow_ups import add_hint
-from shared.guard import SetAside
+from shared.guard import KEPT_BYTES_MAX, BadMessage, read_set_aside
 from shared.messages import Take
 from shared.post import Post
 from shared.queues import TaskName, checkpoints_queue
@@ -69,18 +69,17 @@ def sweep_checkpoints(at: Connections, conn: Connection[Any]) -> int:
 
 def sweep_rejected(at: Connections, conn: Connection[Any]) -> int:
     """Move messages that Celery's workers set aside from Redis into Postgres; return how many."""
-    kept: Any = at.redis.lrange(at.keys.rejected, -REJECTED, -1)
-    if not kept:
+    key = at.keys.rejected
+    records: Any = at.redis.lrange(key, -REJECTED, -1)
+    if not records:
         return 0
     # The oldest first, as rows are numbered: only the newest of them stay.
-    found = [msgspec.json.decode(one, type=SetAside) for one in reversed(kept)]
-    rejections.keep(
-        conn,
-        [Rejection(queue=one.queue, code="invalid-message", problem=one.reason, raw=one.message) for one in found],
-    )
-    # After the commit: another sweeper may keep a row twice, none is lost.
-    at.redis.ltrim(at.keys.rejected, 0, -len(found) - 1)
-    return len(found)
+    records.reverse()
+    queue = key.removeprefix(at.keys.prefix)
+    rejections.keep(conn, [_rejection(record, queue=queue) for record in records])
+    # After the commit, and each by its value: another sweeper may keep a row twice, none is lost.
+    run(at.redis, *[("LREM", key, -1, record) for record in records])
+    return len(records)
 
 
 def retire(at: Connections, conn: Connection[Any]) -> int:
@@ -94,6 +93,17 @@ def retire(at: Connections, conn: Connection[Any]) -> int:
     if count:
         log.info("rows.retired", rows=count)
     return count
+
+
+def _rejection(record: bytes, *, queue: str) -> Rejection:
+    """Return what is to be kept of a record; what is none is kept itself, as a message on a queue of ours."""
+    try:
+        one = read_set_aside(record)
+    except BadMessage as error:
+        problem = f"no record of a message that was set aside: {error}. Only workers write to {queue}."
+        log.warning("message.set-aside", queue=queue, problem=problem)
+        return Rejection(queue=queue, code="invalid-message", problem=problem, raw=record[:KEPT_BYTES_MAX])
+    return Rejection(queue=one.queue, code="invalid-message", problem=one.reason, raw=one.message)
 
 
 def _add_take(post: Post, row: Due) -> None:
