@@ -7,20 +7,21 @@ import os
 import platform
 import re
 import tempfile
-from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from shared.errors import Misconfigured
 
 PREFIX = "CHECKPOINT_"
 # Names with our prefix that are no settings: the mark of a workload, and what `checkpoints up` tells others.
-NOT_SETTINGS = frozenset({"CHECKPOINT_WORKLOAD", "CHECKPOINT_FLOWER_URL", "CHECKPOINT_WEB_URL"})
+SECRETS_DIR = "CHECKPOINT_SECRETS_DIR"
+NOT_SETTINGS = frozenset({"CHECKPOINT_WORKLOAD", "CHECKPOINT_FLOWER_URL", "CHECKPOINT_WEB_URL", SECRETS_DIR})
 DELAY_LIMIT_MS = 172_800_000
+_NAMED = re.compile(r'field "(?P<name>\w+)"')
 
 Milliseconds = Annotated[int, Field(ge=0, le=10**12)]
 Period = Annotated[int, Field(ge=1, le=10**12)]
@@ -131,32 +132,44 @@ class Settings(BaseSettings):
         return self
 
 
-def read_settings(environment: Mapping[str, str]) -> Settings:
-    """Read and check the settings.
+def read_settings() -> Settings:
+    """Read and check the settings of this process's environment.
+
+    A value may also stand in a file of the folder CHECKPOINT_SECRETS_DIR, named like its variable in lower case, for
+    example `checkpoint_database_url`; a variable goes before its file.
 
     Raises:
         Misconfigured: Some names are unknown or some values are wrong; the message lists every mistake.
     """
     known = {PREFIX + name.upper() for name in Settings.model_fields}
-    ours = {name: value for name, value in environment.items() if name.startswith(PREFIX)}
+    ours = {name for name in os.environ if name.startswith(PREFIX)}
     mistakes = [
-        f"{name}: unknown; did you mean another? shared/settings.py lists all"
-        for name in sorted(ours.keys() - known - NOT_SETTINGS)
+        f"{name}: unknown; did you mean another? `checkpoints settings` lists all"
+        for name in sorted(ours - known - NOT_SETTINGS)
     ]
+    folder = os.environ.get(SECRETS_DIR)
+    if folder is not None and not Path(folder).is_dir():
+        mistakes.append(f"{SECRETS_DIR}: {folder} is no folder; expected one with files such as checkpoint_broker_url")
+        folder = None
     try:
-        settings = Settings()
+        settings = Settings(_secrets_dir=folder)  # pyright: ignore[reportCallIssue]  # pydantic-settings' own
     except ValidationError as error:
         mistakes += [
             f"{PREFIX}{'.'.join(str(part) for part in mistake['loc']).upper()}: {mistake['msg']}"
             for mistake in error.errors(include_input=False, include_url=False)
         ]
-        raise Misconfigured("\n".join(["The settings are wrong:", *mistakes])) from None
-    if mistakes:
-        raise Misconfigured("\n".join(["The settings are wrong:", *mistakes]))
-    return settings
+    except SettingsError as error:
+        # Of a list or an object that is no JSON; the message names the field.
+        field = _NAMED.search(str(error))
+        name = PREFIX + field["name"].upper() if field else "a setting"
+        mistakes.append(f'{name}: no JSON; expected it as JSON, for example ["sleep", "2"] or {{"report": 60000}}')
+    else:
+        if not mistakes:
+            return settings
+    raise Misconfigured("\n".join(["The settings are wrong:", *mistakes])) from None
 
 
 @cache
 def current_settings() -> Settings:
     """Return the settings of this process: read from its environment, once."""
-    return read_settings(os.environ)
+    return read_settings()

@@ -1,6 +1,5 @@
 """The Celery app of the workers that the tests start: tasks that write down that they ran."""
 
-import os
 import time
 
 from redis import RedisError
@@ -9,7 +8,7 @@ from shared.broker import connect
 from shared.queues import make_app
 from shared.settings import read_settings
 
-settings = read_settings(os.environ)
+settings = read_settings()
 app = make_app("tests", settings)
 client = connect(settings)
 RAN = f"{settings.key_prefix}test:ran"

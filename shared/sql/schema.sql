@@ -555,6 +555,7 @@ CREATE TABLE checkpoint (
     accepted_at timestamp with time zone,
     closed_at timestamp with time zone,
     freed_at timestamp with time zone,
+    restore_claimed_at timestamp with time zone,
     restored_at timestamp with time zone,
     restored_workload jsonb,
     discarded_at timestamp with time zone,
@@ -1076,6 +1077,10 @@ BEGIN
     RETURN NULL;
 END $$;
 
+CREATE FUNCTION wait_state(d dependency, c checkpoint) RETURNS text
+    LANGUAGE sql STABLE
+    RETURN CASE WHEN ((d).cancelled_at IS NOT NULL) THEN 'cancelled'::text WHEN ((d).done_at IS NOT NULL) THEN 'done'::text WHEN (((d).resumed_at IS NOT NULL) AND (((d).checkpoint_id IS NULL) OR ((c).status = 'restored'::text))) THEN 'continuing'::text WHEN ((d).resumed_at IS NOT NULL) THEN 'restoring'::text WHEN ((d).completed_at IS NOT NULL) THEN 'ending'::text WHEN ((d).checkpoint_id IS NOT NULL) THEN 'frozen'::text WHEN ((c).status = 'taking'::text) THEN 'taking'::text WHEN ((c).status = 'deferred'::text) THEN 'retrying'::text WHEN (((c).status IS NULL) AND ((d).due_at IS NOT NULL) AND ((d).called_off_at IS NULL)) THEN 'deferred'::text ELSE 'waiting'::text END;
+
 CREATE TABLE cancel_rule (
     reason text NOT NULL,
     ends text NOT NULL,
@@ -1133,7 +1138,11 @@ CREATE VIEW run_timeline AS
     e.detail
    FROM ((dependency d
      LEFT JOIN checkpoint c ON ((c.dependency_id = d.id)))
-     CROSS JOIN LATERAL ( VALUES (d.registered_at,'wait.registered'::text,jsonb_build_object('reason', d.reason, 'dependency_id', d.id, 'attempt', d.attempt, 'why', d.why)), (d.due_at,'checkpoint.due'::text,jsonb_build_object('delay_ms', d.delay_ms, 'delay_from', d.delay_from)), (d.called_off_at,'checkpoint.called-off'::text,jsonb_build_object('reason', d.call_off_reason)), (c.claimed_at,'checkpoint.claimed'::text,jsonb_build_object('epoch', c.epoch, 'tries', c.tries, 'error', c.error)), (c.accepted_at,'checkpoint.accepted'::text,jsonb_build_object('location', c.location, 'phases', c.phases)), (c.freed_at,'workload.freed'::text,c.workload), (c.closed_at,('checkpoint.'::text || c.status),jsonb_build_object('error', c.error)), (d.completed_at,'dependency.completed'::text,jsonb_build_object('outcome_type', d.outcome_type)), (d.resumed_at,'dependency.resumed'::text,jsonb_build_object('sends', d.sends)), (c.restored_at,'checkpoint.restored'::text,c.restored_workload), (d.cancelled_at,'wait.cancelled'::text,jsonb_build_object('reason', d.cancel_reason)), (c.discarded_at,'image.discarded'::text,NULL::jsonb), (d.done_at,'continuation.done'::text,NULL::jsonb)) e(at, event, detail))
+     CROSS JOIN LATERAL ( VALUES (d.registered_at,'wait.registered'::text,jsonb_build_object('reason', d.reason, 'dependency_id', d.id, 'attempt', d.attempt, 'why', d.why)), (
+                CASE
+                    WHEN (d.due_at > LEAST(d.completed_at, d.cancelled_at, d.called_off_at)) THEN NULL::timestamp with time zone
+                    ELSE d.due_at
+                END,'checkpoint.due'::text,jsonb_build_object('delay_ms', d.delay_ms, 'delay_from', d.delay_from)), (d.called_off_at,'checkpoint.called-off'::text,jsonb_build_object('reason', d.call_off_reason)), (c.claimed_at,'checkpoint.claimed'::text,jsonb_build_object('tries', c.tries)), (c.accepted_at,'checkpoint.accepted'::text,jsonb_build_object('location', c.location, 'phases', c.phases)), (c.freed_at,'workload.freed'::text,c.workload), (c.closed_at,('checkpoint.'::text || c.status),jsonb_build_object('error', c.error)), (d.completed_at,'dependency.completed'::text,jsonb_build_object('outcome_type', d.outcome_type)), (d.resumed_at,'dependency.resumed'::text,jsonb_build_object('sends', d.sends)), (c.restore_claimed_at,'restore.claimed'::text,jsonb_build_object('epoch', c.epoch, 'restores', c.restores, 'error', c.error)), (c.restored_at,'checkpoint.restored'::text,c.restored_workload), (d.cancelled_at,'wait.cancelled'::text,jsonb_build_object('reason', d.cancel_reason)), (c.discarded_at,'image.discarded'::text,NULL::jsonb), (d.done_at,'continuation.done'::text,NULL::jsonb)) e(at, event, detail))
   WHERE ((d.run_id IS NOT NULL) AND (e.at IS NOT NULL));
 
 CREATE TABLE schema_migration (

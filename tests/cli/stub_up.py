@@ -8,9 +8,9 @@ from shared.errors import DeferredCheckpointError
 from workers.cli.up import READY_SECONDS, Plan, run_up
 
 
-def prepare(database_url: str) -> None:
+def prepare(environment: Mapping[str, str]) -> None:
     """Leave a mark that the workers were not started before it."""
-    (Path(sys.argv[1]) / "prepared").write_text(database_url)
+    (Path(sys.argv[1]) / "prepared").write_text(environment["CHECKPOINT_DATABASE_URL"])
 
 
 def is_ready(environment: Mapping[str, str], _seconds: float) -> bool:

@@ -343,3 +343,38 @@ def test_a_wrong_setting_is_told_before_any_worker_starts(start_up: StartUp) -> 
     assert up.process.returncode == 1
     assert "CHECKPOINT_DELAY_TASK_MS" in output
     assert up.starts("worker") == []
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("redis://127.0.0.1:1/0", "Redis cannot be used"),
+        ("redis://me:hunter2@127.0.0.1:x/0", "CHECKPOINT_BROKER_URL is no address of a Redis"),
+    ],
+)
+def test_a_redis_that_does_not_exist_is_said_at_once(url: str, says: str, tmp_path: Path) -> None:
+    """Before any worker is started that would end again and again."""
+    done = subprocess.run(
+        [sys.executable, "-m", "workers.cli.main", "up", "--data", str(tmp_path / "data")],
+        env=os.environ | {"CHECKPOINT_BROKER_URL": url},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode in {2, 4}
+    assert says in done.stderr
+    assert "hunter2" not in done.stdout + done.stderr
+    assert not (tmp_path / "data" / "up.env").exists()
+
+
+def test_a_file_is_no_data_folder(tmp_path: Path) -> None:
+    """It says so, and what to choose."""
+    (tmp_path / "data").touch()
+    argv = [sys.executable, "-m", "workers.cli.main", "up", "--data", str(tmp_path / "data")]
+
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+
+    assert done.returncode == 1
+    assert "cannot be the data folder: File exists; choose another with --data" in done.stderr

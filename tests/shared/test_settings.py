@@ -62,7 +62,7 @@ def problem(environment: pytest.MonkeyPatch, **values: str) -> str:
     for name, value in values.items():
         environment.setenv(name, value)
     with pytest.raises(Misconfigured) as refused:
-        read_settings(os.environ)
+        read_settings()
     return refused.value.message
 
 
@@ -70,7 +70,7 @@ def test_the_defaults_are_those_of_the_contract(environment: pytest.MonkeyPatch)
     """An empty environment is a sound one."""
     _ = environment
 
-    settings = read_settings(os.environ)
+    settings = read_settings()
 
     assert settings.model_dump(include=set(DEFAULTS)) == DEFAULTS
     assert settings.node == default_node()
@@ -87,7 +87,7 @@ def test_an_environment_variable_sets_its_setting(environment: pytest.MonkeyPatc
     environment.setenv("CHECKPOINT_KEY_DELAYS", '{"slow": 7}')
     environment.setenv("CHECKPOINT_SIMULATE_COMMAND", '["true"]')
 
-    settings = read_settings(os.environ)
+    settings = read_settings()
 
     assert (settings.delay_task_ms, settings.key_delays, settings.simulate_command) == (5, {"slow": 7}, ["true"])
 
@@ -97,7 +97,7 @@ def test_names_with_our_prefix_that_are_no_settings_are_left_alone(environment: 
     for name in ("CHECKPOINT_WORKLOAD", "CHECKPOINT_FLOWER_URL", "CHECKPOINT_WEB_URL"):
         environment.setenv(name, "1")
 
-    read_settings(os.environ)
+    read_settings()
 
 
 def test_every_mistake_is_listed_at_once(environment: pytest.MonkeyPatch) -> None:
@@ -145,7 +145,7 @@ def test_a_secret_is_never_shown(environment: pytest.MonkeyPatch) -> None:
     """Neither in a repr, nor as text or JSON, nor in the message of another mistake."""
     environment.setenv("CHECKPOINT_DATABASE_URL", "postgresql://me:hush@localhost/db")
     environment.setenv("CHECKPOINT_BROKER_URL", "redis://:hush@localhost/0")
-    settings = read_settings(os.environ)
+    settings = read_settings()
 
     shown = [repr(settings), str(settings), settings.model_dump_json(), repr(settings.model_dump())]
     shown.append(problem(environment, CHECKPOINT_DELAY_MIN_MS="2", CHECKPOINT_DELAY_MAX_MS="1"))

@@ -18,4 +18,4 @@ def target_settings(data: Path | None = None) -> Settings:
     """
     if f"{PREFIX}DATABASE_URL" not in os.environ:
         os.environ.update(running(data or Path(".checkpoints")) or {})
-    return read_settings(os.environ)
+    return read_settings()

@@ -53,22 +53,24 @@ class Plan:
 
     Args:
         procfile: The workers.
-        prepare: Called with the database's URL once it answers, before the workers start.
+        prepare: Called with the programs' environment once the servers answer, before the workers start.
         is_ready: Called with the programs' environment and the seconds since they were started, until true.
         ready_seconds: How long that may take.
     """
 
     procfile: Path
-    prepare: Callable[[str], None]
+    prepare: Callable[[Mapping[str, str]], None]
     is_ready: Callable[[Mapping[str, str], float], bool]
     ready_seconds: float = READY_SECONDS
 
 
-def prepare(database_url: str) -> None:
-    """Bring the database to this release's schema."""
+def prepare(environment: Mapping[str, str]) -> None:
+    """Bring the database to this release's schema, and see that Redis answers."""
     from shared.db.readiness import make_ready  # noqa: PLC0415 - while the servers start
+    from shared.readiness import require_redis  # noqa: PLC0415
 
-    make_ready(database_url)
+    require_redis(environment[BROKER_URL])
+    make_ready(environment[DATABASE_URL])
 
 
 def is_ready(environment: Mapping[str, str], seconds: float) -> bool:
@@ -94,13 +96,22 @@ def run_up(data: Path, plan: Plan | None = None) -> int:
     heard = [one for one in SIGNALS if signal.getsignal(one) is not signal.SIG_IGN or one is not signal.SIGHUP]
     for one in heard:
         signal.signal(one, stop_here)
+    # A wrong setting is better told here than by workers that end again and again.
+    from shared.settings import read_settings  # noqa: PLC0415 - its import takes 0.2 s
+
     try:
+        node = read_settings().node
         folder = data.resolve()
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise UpFailed(
+                f"{folder} cannot be the data folder: {error.strerror}; choose another with --data"
+            ) from None
         with only_one(folder) as lock:
             # A last `up` that was killed could not remove it.
             (folder / "up.env").unlink(missing_ok=True)
-            run_programs(folder, plan or Plan(PROCFILE, prepare, is_ready), lock)
+            run_programs(folder, plan or Plan(PROCFILE, prepare, is_ready), lock, node)
     except Stopped:
         say("stopped")
     return 0
@@ -113,9 +124,9 @@ def stop_here(_number: int, _frame: FrameType | None) -> None:
     raise Stopped
 
 
-def run_programs(folder: Path, plan: Plan, lock: int) -> None:
+def run_programs(folder: Path, plan: Plan, lock: int, node: str) -> None:
     """Start servers, then workers, tell others of them, and watch until a signal comes."""
-    environment = dict(os.environ)
+    environment = dict(os.environ) | {NODE: node}
     servers = embedded_servers(folder, environment)
     complete(environment, folder)
     groups = [
@@ -139,7 +150,7 @@ def run_programs(folder: Path, plan: Plan, lock: int) -> None:
         supervisor.wait_control()
         for server in servers:
             server.wait_ready()
-        plan.prepare(environment[DATABASE_URL])
+        plan.prepare(environment)
         started = time.monotonic()
         supervisor.start_group(WORKERS)
         wait_ready(
@@ -195,15 +206,7 @@ def embedded_servers(folder: Path, environment: dict[str, str]) -> list[Embedded
 
 
 def complete(environment: dict[str, str], folder: Path) -> None:
-    """Fill in what the workers need to know beside the servers' addresses.
-
-    Raises:
-        Misconfigured: Some settings are wrong.
-    """
-    from shared.settings import read_settings  # noqa: PLC0415 - its import takes 0.2 s
-
-    # A wrong setting is better told here than by workers that end again and again.
-    environment[NODE] = read_settings(environment).node
+    """Fill in what the workers need to know beside the servers' addresses."""
     environment.setdefault(LOCK_FOLDER, str(folder / "locks"))
     Path(environment[LOCK_FOLDER]).mkdir(parents=True, exist_ok=True, mode=0o700)
     environment[FLOWER_URL] = f"http://checkpoints:{secrets.token_urlsafe(18)}@{HOST}:{free_port()}"

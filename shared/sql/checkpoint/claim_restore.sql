@@ -14,7 +14,7 @@ UPDATE checkpoint c
    SET status = 'restoring',
        epoch = c.epoch + 1,
        restores = c.restores + 1,
-       claimed_at = clock(),
+       restore_claimed_at = clock(),
        lease_until = clock() + %(lease)s
   FROM wait
  WHERE c.dependency_id = wait.id

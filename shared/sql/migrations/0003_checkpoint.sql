@@ -45,6 +45,7 @@ CREATE TABLE checkpoint (
     accepted_at timestamptz,
     closed_at timestamptz,
     freed_at timestamptz,                      -- the old process is gone; null after an accept is a duty
+    restore_claimed_at timestamptz,
     restored_at timestamptz,
     restored_workload jsonb,
     discarded_at timestamptz,                  -- what it stored is gone; null after a discard is a duty

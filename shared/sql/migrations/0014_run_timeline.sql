@@ -6,17 +6,36 @@ SELECT d.run_id, d.wait_number, e.at, e.event, e.detail
  CROSS JOIN LATERAL (VALUES
      (d.registered_at, 'wait.registered', jsonb_build_object('reason', d.reason, 'dependency_id', d.id,
                                                              'attempt', d.attempt, 'why', d.why)),
-     (d.due_at, 'checkpoint.due', jsonb_build_object('delay_ms', d.delay_ms, 'delay_from', d.delay_from)),
+     -- One that the wait did not live to see never was; one that is still to come stands in the future.
+     (CASE WHEN d.due_at > least(d.completed_at, d.cancelled_at, d.called_off_at) THEN NULL ELSE d.due_at END,
+      'checkpoint.due', jsonb_build_object('delay_ms', d.delay_ms, 'delay_from', d.delay_from)),
      (d.called_off_at, 'checkpoint.called-off', jsonb_build_object('reason', d.call_off_reason)),
-     (c.claimed_at, 'checkpoint.claimed', jsonb_build_object('epoch', c.epoch, 'tries', c.tries, 'error', c.error)),
+     (c.claimed_at, 'checkpoint.claimed', jsonb_build_object('tries', c.tries)),
      (c.accepted_at, 'checkpoint.accepted', jsonb_build_object('location', c.location, 'phases', c.phases)),
      (c.freed_at, 'workload.freed', c.workload),
      (c.closed_at, 'checkpoint.' || c.status, jsonb_build_object('error', c.error)),
      (d.completed_at, 'dependency.completed', jsonb_build_object('outcome_type', d.outcome_type)),
      (d.resumed_at, 'dependency.resumed', jsonb_build_object('sends', d.sends)),
+     (c.restore_claimed_at, 'restore.claimed', jsonb_build_object('epoch', c.epoch, 'restores', c.restores,
+                                                                  'error', c.error)),
      (c.restored_at, 'checkpoint.restored', c.restored_workload),
      (d.cancelled_at, 'wait.cancelled', jsonb_build_object('reason', d.cancel_reason)),
      (c.discarded_at, 'image.discarded', NULL),
      (d.done_at, 'continuation.done', NULL)
  ) AS e (at, event, detail)
  WHERE d.run_id IS NOT NULL AND e.at IS NOT NULL;
+
+-- What a wait is doing, in one word for people; `checkpoints runs list` explains each.
+CREATE FUNCTION wait_state(d dependency, c checkpoint) RETURNS text LANGUAGE sql STABLE
+RETURN CASE
+    WHEN d.cancelled_at IS NOT NULL THEN 'cancelled'
+    WHEN d.done_at IS NOT NULL THEN 'done'
+    WHEN d.resumed_at IS NOT NULL AND (d.checkpoint_id IS NULL OR c.status = 'restored') THEN 'continuing'
+    WHEN d.resumed_at IS NOT NULL THEN 'restoring'
+    WHEN d.completed_at IS NOT NULL THEN 'ending'
+    WHEN d.checkpoint_id IS NOT NULL THEN 'frozen'
+    WHEN c.status = 'taking' THEN 'taking'
+    WHEN c.status = 'deferred' THEN 'retrying'
+    WHEN c.status IS NULL AND d.due_at IS NOT NULL AND d.called_off_at IS NULL THEN 'deferred'
+    ELSE 'waiting'
+END;

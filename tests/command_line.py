@@ -1,0 +1,37 @@
+"""The real command `checkpoints`, as a process with a test's settings."""
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+from system import environment_of
+
+from shared.settings import Settings
+
+SECONDS = 60
+
+
+def argv_of(*words: str) -> list[str]:
+    """Return a command line."""
+    return [sys.executable, "-m", "workers.cli.main", *words]
+
+
+def checkpoints(settings: Settings, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
+    return subprocess.run(
+        argv_of(*words),
+        env=environment_of(settings) | environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+
+
+def objects(settings: Settings, *words: str) -> list[dict[str, Any]]:
+    """Return what a command prints with `--json`; it must have done its work."""
+    done = checkpoints(settings, *words, "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    return [json.loads(line) for line in done.stdout.splitlines()]
