@@ -5,6 +5,7 @@ None is returned, and an upstream repeats it until `message.taken` came. A calle
 of the caller's transaction; then a sweeper sends what follows from it.
 """
 
+import json
 from collections.abc import Callable, Generator, Sequence
 from threading import Event
 from types import TracebackType
@@ -260,8 +261,17 @@ def _send_softly(post: Post) -> None:
 
 def _checked(message: Message) -> bytes:
     """Return a message's JSON, held to the rules of its type: a struct that was made by hand was not checked."""
-    body = msgspec.json.encode(message)
-    read(body, type(message))
+    try:
+        body = msgspec.json.encode(message)
+        read(body, type(message))
+        # What JSON cannot say was made into something else: NaN into null, bytes into base64.
+        plain = msgspec.to_builtins(message, builtin_types=(bytes, bytearray, memoryview))
+        msgspec.convert(plain, type(message))
+        json.dumps(getattr(message, "outcome", None), allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise Refused(
+            f"the message cannot be said in JSON: {error}. Send numbers, texts, lists, objects, true, false, null."
+        ) from error
     return body
 
 

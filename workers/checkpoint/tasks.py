@@ -19,6 +19,7 @@ from shared.settings import current_settings
 from workers.checkpoint.defer import DeferStory
 from workers.checkpoint.restore import restore
 from workers.checkpoint.take import take
+from workers.control import refuse_revokes
 from workers.drain import Drain
 from workers.node.agent import Agent
 from workers.node.node import Node
@@ -85,5 +86,6 @@ def _drain(hostname: str) -> Drain:
     return Drain(DeferStory(settings, Keys(settings.key_prefix)), settings, EventWatcher(app, hostname))
 
 
+refuse_revokes()
 run_beside(app, "Deferrals", _drain)
 run_beside(app, "Agent", lambda _hostname: Agent(this_node()))

@@ -3,6 +3,7 @@
 from shared.broker import Keys
 from shared.queues import make_app
 from shared.settings import current_settings
+from workers.control import refuse_revokes
 from workers.drain import Drain
 from workers.resume.resume import ResumeStory
 from workers.steps import run_beside
@@ -16,4 +17,5 @@ def _drain(hostname: str) -> Drain:
     return Drain(ResumeStory(settings, Keys(settings.key_prefix)), settings, EventWatcher(app, hostname))
 
 
+refuse_revokes()
 run_beside(app, "Resumes", _drain)
