@@ -61,4 +61,4 @@ def _default(info: FieldInfo) -> str:
     if info.default_factory is not None:
         return "none" if info.default_factory in {list, dict} else "of this machine"
     value = _shown(info.default)
-    return "none" if value in ("", None) else f"`{value:,}`" if isinstance(value, int) else f"`{value}`"
+    return "none" if value in ("", None) else f"`{value}`"
