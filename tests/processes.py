@@ -19,6 +19,11 @@ def processes_of(folder: Path) -> list[Process]:
     return [process for process in _all() if _belongs(process, os.fsencode(folder))]
 
 
+def commands_in(folder: Path) -> list[Process]:
+    """Return the processes of the engine's program; the workers name its folder in their settings."""
+    return [process for process in processes_of(folder) if "workers.cli" not in process.command]
+
+
 def _all() -> Iterator[Process]:
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():

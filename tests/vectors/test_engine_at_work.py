@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from by_hand import ByHand
-from processes import Process, processes_of
+from processes import commands_in
 from runs import Run
 from system import System
 from upstream import Upstream
@@ -70,8 +70,3 @@ def test_a_time_that_ends_while_the_engine_works_ends_its_command(
     assert (row["status"], row["location"], row["look_at"]) == ("revoked", None, None)
     assert hand.wait_row(run)["checkpoint_id"] is None
     assert (hand.continuation().mode, hand.continuation().outcomes) == (Mode.LIVE, {})
-
-
-def commands_in(folder: Path) -> list[Process]:
-    """Return the processes of the engine's program; the workers name its folder in their settings."""
-    return [process for process in processes_of(folder) if "workers.cli" not in process.command]

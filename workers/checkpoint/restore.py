@@ -74,7 +74,9 @@ def _bring_back(node: Node, claim: RestoreClaim, lock: NodeLock) -> Restored:
         engine.kill(old)
         duties.mark_freed(node, claim.id)
     image = Image(claim.location, claim.digest, claim.image_bytes)
-    held = engine.restore(image, name=f"{claim.id}-{claim.epoch}", workload=old, lock=lock, stop=Event())
+    stop = Event()
+    with node.stopping.ends(stop):
+        held = engine.restore(image, name=f"{claim.id}-{claim.epoch}", workload=old, lock=lock, stop=stop)
     effect("restore.held")
     if not _permit(node, claim, held):
         # The run is over, or another restored it: this process is ours alone, and nobody will ask for it.

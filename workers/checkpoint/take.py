@@ -87,10 +87,14 @@ def _try(node: Node, claim: Claim, lock: NodeLock) -> Taken:
     at = node.connections
     log.info("checkpoint.claimed", checkpoint_id=claim.id, epoch=claim.epoch, tries=claim.tries)
     try:
-        with watch(at.redis, at.keys, run_id=claim.run_id, wait_number=claim.wait_number) as revoked:
+        with (
+            watch(at.redis, at.keys, run_id=claim.run_id, wait_number=claim.wait_number) as revoked,
+            node.stopping.ends(revoked),
+        ):
             stored = freeze_and_store(node, claim, lock=lock, stop=revoked)
             is_accepted = _offer(node, claim, stored, wake=revoked)
     except EngineRevoked:
+        # By a token, or since this worker has to stop; a wait that is over is closed in either case.
         return _give_up(node, claim, Taken.REVOKED, error=None)
     except EngineUnavailable as error:
         return _put_back(node, claim, error)
@@ -150,7 +154,8 @@ def _give_up(node: Node, claim: Claim, outcome: Taken, *, error: str | None) -> 
     is_closed = patiently(close, what="close")
     effect("take.closed")
     if not is_closed and outcome is Taken.REVOKED:
-        # The token had no word of Postgres behind it: it may stop a command, never end a checkpoint.
+        # The token had no word of Postgres behind it, or there was none, and the worker stops: that may end a command,
+        # never a checkpoint.
         return _put_back(node, claim, None)
     log.info("checkpoint.closed", outcome=outcome, checkpoint_id=claim.id, error=error)
     return outcome
@@ -160,7 +165,7 @@ def _put_back(node: Node, claim: Claim, error: EngineUnavailable | None) -> Take
     """Settle the process, then put the row back for another try, and the worker's slot is free meanwhile."""
     settings = node.connections.settings
     base = timedelta(milliseconds=settings.retry_base_ms)
-    delay = base
+    delay = timedelta(0) if node.stopping.has_ended else base
     if error is not None:
         backoff = retry_delay(
             claim.tries + 1,

@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any, TypeVar
 
 import structlog
+from celery import signals
 from structlog.contextvars import bound_contextvars
 
 from shared.broker import Keys
@@ -23,6 +24,7 @@ from workers.control import refuse_revokes
 from workers.drain import Drain
 from workers.node.agent import Agent
 from workers.node.node import Node
+from workers.node.stopping import Stopping
 from workers.steps import run_beside
 from workers.watchers import EventWatcher
 
@@ -31,12 +33,14 @@ M = TypeVar("M", bound=Message)
 log = structlog.get_logger(__name__)
 settings = current_settings()
 app = make_app("checkpoint", settings)
+stopping = Stopping()
 
 
 @cache
 def this_node() -> Node:
     """Return the node with its connections: one for each thread that takes, one for the agent."""
-    return Node(Connections.open(settings, name=f"checkpoint {settings.node}", size=settings.take_concurrency + 2))
+    at = Connections.open(settings, name=f"checkpoint {settings.node}", size=settings.take_concurrency + 2)
+    return Node(at, stopping)
 
 
 @app.task(name=TaskName.TAKE, bind=True)
@@ -84,6 +88,12 @@ def _read(args: Sequence[Any], kwargs: dict[str, Any], type_: type[M], *, task_i
 
 def _drain(hostname: str) -> Drain:
     return Drain(DeferStory(settings, Keys(settings.key_prefix)), settings, EventWatcher(app, hostname))
+
+
+@signals.worker_shutting_down.connect(weak=False)
+def _stop(**_: Any) -> None:
+    """Hear SIGTERM or SIGINT, each time that one comes."""
+    stopping.begin()
 
 
 refuse_revokes()

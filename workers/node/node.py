@@ -2,7 +2,7 @@
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from shared.connections import Connections
@@ -11,6 +11,7 @@ from shared.vocabulary import EngineName
 from workers.engines.available import engine_for
 from workers.engines.engine import Engine
 from workers.node.lock import NodeLock, node_lock
+from workers.node.stopping import Stopping
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,7 @@ class Node:
     """This node, as its workers see it."""
 
     connections: Connections
+    stopping: Stopping = field(default_factory=Stopping)
 
     @property
     def name(self) -> str:
