@@ -4,16 +4,19 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
 
+import msgspec
 import pytest
 
 from shared.errors import EngineRevoked, EngineUnavailable, EngineUnsupported
 from tests.engines.counting import session_members
 from tests.waiting import wait_until
 from workers.engines import command
+from workers.node import overdue
 from workers.node.lock import NodeLock, node_lock
 
 NEVER = Event()
@@ -196,6 +199,52 @@ def test_the_lock_lasts_as_long_as_the_command_of_a_killed_worker(tmp_path: Path
     assert pid in session_members(pid)
     os.killpg(pid, signal.SIGKILL)
     wait_until(lambda: is_free(locks))
+
+
+def test_a_command_of_a_killed_worker_has_its_limit_too(tmp_path: Path, told: Path) -> None:
+    """One that hangs would keep the lock for ever, and its run would stand: whoever finds the lock held ends it."""
+    locks = tmp_path / "locks"
+    worker = subprocess.Popen([sys.executable, "-c", WORKER, str(locks), *python(STAYS, str(told))])
+    pid = pid_of(told)
+    worker.kill()
+    worker.wait()
+    assert not is_free(locks)
+    assert pid in session_members(pid)
+
+    (file,) = locks.iterdir()
+    limit = msgspec.json.decode(file.read_bytes(), type=overdue.Limit)
+    assert limit.until > time.monotonic() + 600
+    file.write_bytes(msgspec.json.encode(msgspec.structs.replace(limit, until=time.monotonic())))
+
+    wait_until(lambda: is_free(locks))
+    wait_until(lambda: session_members(pid) == [])
+
+
+def test_a_limit_that_was_left_behind_ends_nobody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its pid may be another's by now, and the lock be held by a worker that lives."""
+    monkeypatch.setattr(overdue, "SPARE_SECONDS", -1.0)
+    other = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    try:
+        with node_lock(tmp_path, "run_1") as lock:
+            assert lock is not None
+            overdue.write_limit(lock.fd, group=other.pid, seconds=0)
+            written = msgspec.json.decode(os.pread(lock.fd, overdue.BYTES_MAX, 0), type=overdue.Limit)
+            earlier = msgspec.structs.replace(written, started_at_ticks=written.started_at_ticks - 1)
+            os.pwrite(lock.fd, msgspec.json.encode(earlier).ljust(overdue.BYTES_MAX), 0)
+
+            assert not is_free(tmp_path)
+
+            assert other.poll() is None
+    finally:
+        other.kill()
+        other.wait()
+
+
+def test_a_command_that_has_ended_leaves_no_limit(lock: NodeLock) -> None:
+    """Whoever holds the lock after it is not taken for it."""
+    command.run(python("pass"), lock=lock, stop=NEVER, seconds=LONG)
+
+    assert os.fstat(lock.fd).st_size == 0
 
 
 def is_free(folder: Path) -> bool:

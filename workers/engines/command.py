@@ -18,6 +18,7 @@ from shared.settings import PREFIX
 from workers.engines import processes
 from workers.engines.pidfd import open_pidfd
 from workers.node.lock import NodeLock
+from workers.node.overdue import clear_limit, write_limit
 
 log = structlog.get_logger(__name__)
 
@@ -63,9 +64,12 @@ def run(argv: Sequence[str], *, lock: NodeLock, stop: Event, seconds: float) -> 
         raise EngineRevoked(f"{_program(argv)} was not started: the checkpoint was revoked", argv=list(argv))
     command = _start(argv, lock)
     try:
+        # If this worker dies, others find it there.
+        write_limit(lock.fd, group=command.process.pid, seconds=seconds)
         ended = command.wait(stop, seconds)
     finally:
         command.end()
+        clear_limit(lock.fd)
     if ended:
         return command.completed()
     if stop.is_set():

@@ -20,6 +20,7 @@ from pathlib import Path
 import structlog
 
 from shared.errors import EngineUnavailable, Misconfigured
+from workers.node.overdue import end_if_overdue
 
 log = structlog.get_logger(__name__)
 
@@ -116,6 +117,7 @@ def _try_lock(folder_fd: int, name: str) -> int | None:
         except OSError as error:
             raise _unavailable(name, error) from error
         if not _flock(fd, name):
+            end_if_overdue(fd)
             os.close(fd)
             return None
         # Its last holder may have removed the file between our open and our flock: a lock on a file
