@@ -234,7 +234,8 @@ def test_a_limit_that_was_left_behind_ends_nobody_else(tmp_path: Path, monkeypat
 
             assert not is_free(tmp_path)
 
-            assert other.poll() is None
+            with pytest.raises(subprocess.TimeoutExpired):
+                other.wait(timeout=0.3)
     finally:
         other.kill()
         other.wait()
