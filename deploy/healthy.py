@@ -2,7 +2,9 @@
 """`healthy.py KIND`: exit code 0 if the worker of this container was at work just now."""
 
 import sys
+from http import HTTPStatus
 from http.client import HTTPConnection
+from typing import Any
 
 import psycopg
 from psycopg.rows import tuple_row
@@ -23,7 +25,8 @@ SELECT FROM pg_stat_activity
 
 def drains(settings: Settings) -> bool:
     """Return whether a connection from here waits for messages: its drain asks every second."""
-    with Redis.from_url(settings.broker_url.get_secret_value(), socket_timeout=2) as redis:
+    clients: Any = Redis
+    with clients.from_url(settings.broker_url.get_secret_value(), socket_timeout=2) as redis:
         here = address(redis.client_info()["addr"])
         return any(
             address(one["addr"]) == here and one["cmd"] in {"blmove", "eval"} and int(one["idle"]) < SILENT_SECONDS
@@ -55,7 +58,7 @@ def is_healthy(kind: WorkerKind, settings: Settings) -> bool:
         case WorkerKind.FLOWER:
             flower = HTTPConnection("127.0.0.1", 5555, timeout=2)
             flower.request("GET", "/healthcheck")
-            return flower.getresponse().status == 200
+            return flower.getresponse().status == HTTPStatus.OK
 
 
 sys.exit(0 if is_healthy(WorkerKind(sys.argv[1]), current_settings()) else 1)

@@ -29,6 +29,7 @@ postgres() {
     root postgres forky postgresql-18 "$(user postgres /var/lib/postgresql)" \
         --aptopt='Acquire::Check-Valid-Until "false"' \
         --customize-hook='rm -r "$1/var/lib/postgresql/18"; chmod 1777 "$1/var/lib/postgresql"' \
+        --skip=cleanup/run --customize-hook='install -d -o 999 -g 999 -m 3777 "$1/run/postgresql"' \
         --customize-hook="install '$here/postgres-entrypoint.sh' \"\$1/usr/local/bin/docker-entrypoint.sh\""
     image postgres postgres:18 'ENTRYPOINT ["docker-entrypoint.sh"]' 'CMD ["postgres"]' 'VOLUME /var/lib/postgresql' \
         'ENV PGDATA=/var/lib/postgresql/18/docker' 'ENV PATH=/usr/local/bin:/usr/bin:/bin:/usr/lib/postgresql/18/bin'
