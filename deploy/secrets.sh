@@ -1,5 +1,5 @@
 #!/bin/sh
-# secrets.sh [FOLDER] - make the secrets that docker-compose.yml reads, as far as they are missing.
+# secrets.sh [FOLDER] - make the secrets that docker-compose.yml reads, as far as they are missing. Run it beside that.
 # To use a Postgres or Redis of your own, write its URL into checkpoint_database_url or checkpoint_broker_url first.
 set -eu
 folder=${1:-./secrets}

@@ -16,7 +16,7 @@ from tests.compose.composed import NODE, SERVERS, WORKERS, Composed
 pytestmark = [pytest.mark.compose, pytest.mark.timeout(1_800)]
 
 HEAL_SECONDS = 90
-LOOK = "id -u; touch /x 2>&1; grep CapEff /proc/self/status"
+LOOK = "id -u; touch /x 2>&1; grep -E 'CapBnd|NoNewPrivs' /proc/self/status"
 # Numbers of DAC_READ_SEARCH, KILL and SYS_PTRACE.
 CAN = {"checkpoint": (2, 5, 19)}
 
@@ -50,8 +50,8 @@ def test_flower_answers_nobody_without_the_password(composed: Composed) -> None:
     """Not its pages, not its API; and only this machine reaches it at all."""
     for path in ("/", "/workers?json=1", "/api/workers", "/broker"):
         assert [composed.flower(path, password=one)[0] for one in (None, "guessed")] == [401, 401]
-    [published] = composed.container("flower").details["NetworkSettings"]["Ports"]["5555/tcp"]
-    assert published["HostIp"] == "127.0.0.1"
+    published = composed.container("flower").details["NetworkSettings"]["Ports"]["5555/tcp"]
+    assert {one["HostIp"] for one in published} == {"127.0.0.1"}
 
 
 def test_flower_lists_the_workers(composed: Composed) -> None:
@@ -71,11 +71,12 @@ def test_no_secret_is_in_sight(composed: Composed) -> None:
 @pytest.mark.parametrize("service", [*SERVERS, *WORKERS])
 def test_a_service_has_only_the_rights_that_it_uses(composed: Composed, service: str) -> None:
     """No root but where a host's processes are signalled, no capability more, no file system to write into."""
-    user, refusal, capabilities = composed.call("exec", "--no-TTY", service, "sh", "-c", LOOK).splitlines()
+    user, refusal, capabilities, no_new = composed.call("exec", "--no-TTY", service, "sh", "-c", LOOK).splitlines()
 
     assert (int(user) == 0) == (service == "checkpoint")
     assert "Read-only file system" in refusal
     assert int(capabilities.split()[1], 16) == sum(1 << bit for bit in CAN.get(service, ()))
+    assert no_new.split()[1] == "1"
     limits = composed.container(service).details["HostConfig"]
     assert all(limits[name] for name in ("Memory", "NanoCpus", "PidsLimit"))
     assert limits["LogConfig"] == {"Type": "local", "Config": {"max-file": "3", "max-size": "10m"}}
