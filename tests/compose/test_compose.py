@@ -17,6 +17,7 @@ pytestmark = [pytest.mark.compose, pytest.mark.timeout(1_800)]
 
 HEAL_SECONDS = 90
 LOOK = "id -u; touch /x 2>&1; grep -E 'CapBnd|NoNewPrivs' /proc/self/status"
+MIGRATED_AT = "SELECT min(applied_at) FROM schema_migration"
 # Numbers of DAC_READ_SEARCH, KILL and SYS_PTRACE.
 CAN = {"checkpoint": (2, 5, 19)}
 
@@ -84,8 +85,9 @@ def test_a_service_has_only_the_rights_that_it_uses(composed: Composed, service:
 
 @pytest.mark.parametrize("services", [WORKERS, SERVERS], ids=["workers", "servers"])
 def test_what_is_killed_comes_back(composed: Composed, services: tuple[str, ...]) -> None:
-    """All at once, with kill -9; then the system works as before."""
+    """All at once, with kill -9; then the system works as before, on the data that it had."""
     before = [composed.container(service) for service in services]
+    migrated_at = composed.sql(MIGRATED_AT)
 
     for container in before:
         # Not by `docker kill`, which means that it shall stay dead.
@@ -94,6 +96,7 @@ def test_what_is_killed_comes_back(composed: Composed, services: tuple[str, ...]
     for container in before:
         wait_until(lambda it=container: is_back(composed, it.service, it.restarts), seconds=HEAL_SECONDS)
     assert {one.id for one in before} == {composed.container(service).id for service in services}
+    assert composed.sql(MIGRATED_AT) == migrated_at
     assert_demo_succeeds(composed)
 
 
