@@ -1,7 +1,7 @@
 #!/bin/bash
 # daemon.sh install FOLDER | start FOLDER | stop FOLDER - a Docker daemon of the tests' own, for root on a Debian where
 # none runs. Only Debian's packages, and only those that are missing; all that the daemon makes lies in FOLDER, its
-# socket is FOLDER/docker.sock. It leaves firewall, forwarding and any other daemon alone.
+# socket is FOLDER/docker.sock. It leaves the firewall, forwarding and any other daemon alone.
 set -euo pipefail
 command=$1 folder=$2
 export PATH=$PATH:/usr/sbin:/sbin
@@ -10,7 +10,6 @@ install() {
     local missing=()
     command -v dockerd >/dev/null || missing+=(docker.io)
     command -v mmdebstrap >/dev/null || missing+=(mmdebstrap)
-    command -v ip >/dev/null || missing+=(iproute2)
     apt-get update -qq
     # Since Debian 13 the client is a package of its own.
     if ! command -v docker >/dev/null && apt-cache show docker-cli >/dev/null 2>&1; then missing+=(docker-cli); fi
@@ -43,14 +42,14 @@ storage() { # overlay2 where the kernel stacks folders here, else plain copies
 }
 
 start() {
-    ip link show docker0 >/dev/null 2>&1 || touch "$folder/docker0-is-ours"
-    # Containers reach each other over a bridge, and the host a published port through a proxy; neither needs more.
+    # Containers of a project reach each other over its bridge, and the host a published port through a proxy: neither
+    # needs the firewall, or the bridge `docker0`, which may be another daemon's.
     # cgroupfs: there need be no systemd, and with one it works as well for a daemon that lives for minutes.
     cat >"$folder/daemon.json" <<END
 {
   "storage-driver": "$(storage)", "exec-opts": ["native.cgroupdriver=cgroupfs"],
-  "iptables": false, "ip6tables": false, "ip-masq": false, "ip-forward": false,
-  "bip": "172.30.99.1/24", "default-address-pools": [{"base": "172.31.240.0/20", "size": 28}]
+  "bridge": "none", "iptables": false, "ip6tables": false, "ip-masq": false, "ip-forward": false,
+  "default-address-pools": [{"base": "172.31.240.0/20", "size": 28}]
 }
 END
     setsid dockerd --config-file "$folder/daemon.json" --host "unix://$folder/docker.sock" --data-root "$folder/data" \
@@ -76,7 +75,6 @@ stop() {
         sleep 0.1
     done
     umount "$folder/exec/netns/default" 2>/dev/null || true
-    if [ -e "$folder/docker0-is-ours" ]; then ip link delete docker0; fi
 }
 
 "$command"
