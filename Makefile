@@ -8,10 +8,10 @@ PIP := $(BIN)/pip --disable-pip-version-check install --quiet
 RUNTIME := .venv/.runtime
 DEV := .venv/.dev
 
-.PHONY: help install up demo test lint format bench chaos model schema lock clean
+.PHONY: help install up demo secrets test compose-test lint format bench chaos model schema lock clean
 
 help: ## list the targets
-	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 22
 
 install: $(RUNTIME) ## make .venv with .venv/bin/checkpoints
 
@@ -34,8 +34,15 @@ up: $(RUNTIME) ## run everything here until Ctrl-C
 demo: $(RUNTIME) ## show a wait's three endings
 	@$(BIN)/checkpoints demo
 
+secrets: ## make the secrets that docker-compose.yml reads
+	@deploy/secrets.sh
+
 test: $(DEV) ## run the tests
 	@$(BIN)/pytest -n $(JOBS) tests
+
+compose-test: $(DEV) ## build, run, kill, scale and stop docker-compose.yml (as root; installs Docker where none runs)
+	@$(BIN)/pytest tests/compose -m compose --verbose -o log_cli=true --log-cli-level=INFO
+	@echo "compose-test: docker-compose.yml builds, starts, works, heals, scales and stops"
 
 lint: $(DEV) ## run the checks
 	@$(BIN)/ruff check

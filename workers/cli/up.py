@@ -26,7 +26,7 @@ from workers.cli.supervise import RUNNING, Supervisor
 DATABASE_URL, BROKER_URL = "CHECKPOINT_DATABASE_URL", "CHECKPOINT_BROKER_URL"
 NODE, FLOWER_URL, LOCK_FOLDER = "CHECKPOINT_NODE", "CHECKPOINT_FLOWER_URL", "CHECKPOINT_LOCK_FOLDER"
 TOLD = (DATABASE_URL, BROKER_URL, NODE, FLOWER_URL)
-PROCFILE = Path(__file__).parents[2] / "Procfile"
+PROCFILE = Path(__file__).with_name("Procfile")  # here a link to the top one, in a wheel a copy of it
 WORKERS, SERVERS = "workers", "servers"
 READY_SECONDS = 120.0
 POLL_SECONDS = 0.05
