@@ -5,7 +5,6 @@ None is returned, and an upstream repeats it until `message.taken` came. A calle
 of the caller's transaction; then a sweeper sends what follows from it.
 """
 
-import json
 from collections.abc import Callable, Generator, Sequence
 from threading import Event
 from types import TracebackType
@@ -39,9 +38,9 @@ from shared.messages import (
 )
 from shared.post import Post
 from shared.queues import CONTINUATIONS, DEFERRALS, RESUMES, TaskName
-from shared.reading import read
 from shared.replies import Reply, take_replies
 from shared.settings import Settings
+from shared.writing import written
 
 __all__ = [
     "Cancel",
@@ -153,7 +152,7 @@ class Checkpoints:
         Raises:
             Refused: A message is malformed, or there are too many; nothing was changed.
         """
-        bodies = [_checked(one) for one in _bounded(completions)]
+        bodies = [written(one) for one in _bounded(completions)]
         if conn is not None:
             return [_answer(one, CompleteAnswer) for one in door.call(conn, "complete", bodies)]
         if self._pool is None:
@@ -196,7 +195,7 @@ class Checkpoints:
             return door.finish_continuation(conn, continuation_id)
         if self._pool is None:
             message = Done(v=1, continuation_id=continuation_id, receipt_to=receipt_to)
-            return self._send(RESUMES, TaskName.DONE, [_checked(message)], _listed(message_id))
+            return self._send(RESUMES, TaskName.DONE, [written(message)], _listed(message_id))
         with self._pool.connection() as own:
             return door.finish_continuation(own, continuation_id)
 
@@ -216,7 +215,7 @@ class Checkpoints:
         conn: Connection[Any] | None,
         message_ids: Sequence[str] | None,
     ) -> list[A | Refused] | None:
-        bodies = [_checked(one) for one in _bounded(messages)]
+        bodies = [written(one) for one in _bounded(messages)]
         if conn is not None:
             return [_answer(one, type_) for one in door.call(conn, kind, bodies)]
         if self._pool is None:
@@ -257,22 +256,6 @@ def _send_softly(post: Post) -> None:
         post.send()
     except RedisError as error:
         log.warning("message.left-to-sweeper", error=str(error))
-
-
-def _checked(message: Message) -> bytes:
-    """Return a message's JSON, held to the rules of its type: a struct that was made by hand was not checked."""
-    try:
-        body = msgspec.json.encode(message)
-        read(body, type(message))
-        # What JSON cannot say was made into something else: NaN into null, bytes into base64.
-        plain = msgspec.to_builtins(message, builtin_types=(bytes, bytearray, memoryview))
-        msgspec.convert(plain, type(message))
-        json.dumps(getattr(message, "outcome", None), allow_nan=False)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise Refused(
-            f"the message cannot be said in JSON: {error}. Send numbers, texts, lists, objects, true, false, null."
-        ) from error
-    return body
 
 
 def _listed(message_id: str | None) -> list[str] | None:

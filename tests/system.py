@@ -25,11 +25,13 @@ class System:
     Args:
         settings: Of the test's own database, prefix and node.
         logs: Folder of their logs, shown when a test fails.
+        tree: The source that they run; None: this one.
     """
 
-    def __init__(self, settings: Settings, logs: Path) -> None:
+    def __init__(self, settings: Settings, logs: Path, tree: Path | None = None) -> None:
         self.settings = settings
         self._logs = logs
+        self._tree = tree
         self._processes: dict[WorkerKind, list[subprocess.Popen[bytes]]] = {}
         logs.mkdir(parents=True, exist_ok=True)
 
@@ -93,6 +95,7 @@ class System:
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                cwd=self._tree,
             )
         self._processes.setdefault(kind, []).append(process)
         return kind, process, log
