@@ -30,7 +30,10 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
     if not sys.stdout.isatty():
         typer.echo("\n".join("\t".join(row) for row in [list(columns), *shown]))
         return
-    table = Table(*columns, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for column in columns:
+        # Folded, never cut: whoever copies an id needs the whole of it.
+        table.add_column(column, overflow="fold")
     for row in shown:
         table.add_row(*map(Text, row))
     Console().print(table)
