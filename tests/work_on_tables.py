@@ -169,6 +169,7 @@ WORK: Final[dict[str, tuple[Work, int, int]]] = {
     "claim the first time": (lambda c: (make_due(c), checkpoints.claim(c, **named(PLAIN), grace=SECOND)), 1, 60),
     "claim again": (lambda c: (make_due(c), checkpoints.claim(c, **named(DEFERRED), grace=SECOND)), 1, 60),
     "read what could not be claimed": (lambda c: checkpoints.state(c, **named(FROZEN)), 1, 60),
+    "read how a checkpoint stands": (lambda c: checkpoints.outlook(c, one(FROZEN)["dependency_id"]), 1, 60),
     "offer": (offer, 1, 60),
     "read an offer": (lambda c: checkpoints.is_accepted(c, numbers(FROZEN, 1)[0], location="x"), 1, 60),
     "put back": (lambda c: checkpoints.retry(c, claim(TAKING), delay=SECOND, grace=SECOND, error="e"), 1, 60),

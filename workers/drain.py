@@ -128,7 +128,11 @@ class Drain:
                 return self._set_aside(batch[0], error)
             half = len(batch) // 2
             first, second = self._handle(batch[:half]), self._handle(batch[half:])
-            return Handled([*first.letters, *second.letters], [*first.returns, *second.returns])
+            return Handled(
+                [*first.letters, *second.letters],
+                [*first.returns, *second.returns],
+                [*first.shown, *second.shown],
+            )
 
     def _set_aside(self, raw: bytes, error: Exception) -> Handled:
         log.error("message.set-aside", queue=self._story.queue, exc_info=error)

@@ -20,16 +20,18 @@ from shared.messages import Refused as RunRefused
 from shared.post import Post
 from shared.queues import CONTINUATIONS, TaskName
 from shared.seam import effect
+from workers.shown import Shown
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What a story wrote: which letters a rule refused, and what to send after the commit."""
+    """What a story wrote: which letters a rule refused, what to send after the commit, what to show of it."""
 
     refused: Mapping[int, Refusal] = field(default_factory=dict[int, Refusal])
     follow: Callable[[Post], None] = lambda _post: None
+    shown: Sequence[Shown] = ()
 
 
 class Story(Protocol):
@@ -49,6 +51,7 @@ class Handled:
 
     letters: Sequence[Letter]
     returns: Sequence[Return]
+    shown: Sequence[Shown] = ()
 
 
 def handle(story: Story, raws: Sequence[bytes], *, conn: Connection[Any], post: Post) -> Handled:
@@ -77,7 +80,7 @@ def handle(story: Story, raws: Sequence[bytes], *, conn: Connection[Any], post: 
         _add_refusal(post, one)
     post.send()
     effect(f"{story.queue}.sent")
-    return Handled(letters, returns)
+    return Handled(letters, returns, written.shown)
 
 
 def set_aside(story: Story, raw: bytes, error: Exception, *, conn: Connection[Any], post: Post) -> Handled:

@@ -1,19 +1,23 @@
 """Whoever watches a drain: Flower, by Celery's events, grouped so that a batch of messages is one message."""
 
-from typing import Any, Protocol, cast
+import time
+from datetime import UTC, datetime
+from typing import Any, Final, Protocol, cast
 
 import structlog
 from celery import Celery
-from kombu.exceptions import OperationalError
+from kombu.exceptions import KombuError
+from redis import RedisError
 
-from shared.db.rejections import Rejection
-from shared.letters import Letter
 from workers.intake import Handled
+from workers.shown import Shown, Word, of_rejection
 
 log = structlog.get_logger(__name__)
 
-# A batch and its refusals are flushed together; the limit is never reached in between.
-BUFFERED_EVENTS_MAX = 10_000
+# A batch of 500 is flushed together; the limit is never reached in between.
+BUFFERED_EVENTS_MAX: Final = 10_000
+# Whoever cannot be told is not waited for again and again: work goes on, and only what is shown has a gap.
+DEAF_SECONDS: Final = 5.0
 
 
 class Watcher(Protocol):
@@ -35,26 +39,35 @@ class EventWatcher:
     def __init__(self, app: Celery, hostname: str) -> None:
         self._app = app
         self._hostname = hostname
+        self._connection: Any = None
         self._dispatcher: Any = None
+        self._deaf_until = 0.0
 
     def taken(self, queue: str, handled: Handled) -> None:
         """Send the events of a batch; without a broker they are dropped, since they only show."""
+        if time.monotonic() < self._deaf_until:
+            return
         try:
             dispatcher = self._connected()
-            for letter in handled.letters:
-                self._show_taken(dispatcher, letter)
+            now = datetime.now(UTC).isoformat()
+            for one in handled.shown:
+                _send(dispatcher, one, now)
             for returned in handled.returns:
-                self._show_refused(dispatcher, returned.rejection)
+                _send(dispatcher, of_rejection(returned.rejection), now)
             dispatcher.flush(errors=False, groups=True)
-        except (OperationalError, OSError) as error:
+        except (KombuError, RedisError, OSError) as error:
             log.info("events.dropped", queue=queue, error=str(error))
-            self._dispatcher = None
+            self._deaf_until = time.monotonic() + DEAF_SECONDS
+            self._disconnect()
 
     def _connected(self) -> Any:
         if self._dispatcher is None:
+            options = self._app.conf.broker_transport_options
+            # One try: by itself kombu goes on for 4 s, and the drain has to look after its lease.
+            self._connection = self._app.connection_for_write(transport_options={**options, "max_retries": 1})
             events = cast("Any", self._app.events)
             self._dispatcher = events.Dispatcher(
-                self._app.connection_for_write(),
+                self._connection,
                 hostname=self._hostname,
                 buffer_group={"task"},
                 buffer_limit=BUFFERED_EVENTS_MAX,
@@ -62,13 +75,17 @@ class EventWatcher:
             )
         return self._dispatcher
 
-    @staticmethod
-    def _show_taken(dispatcher: Any, letter: Letter) -> None:
-        kwargs = letter.body[:1024].decode(errors="replace")
-        dispatcher.send("task-received", uuid=letter.id, name=letter.task, args="()", kwargs=kwargs, retries=0)
-        dispatcher.send("task-succeeded", uuid=letter.id, result="", runtime=0.0)
+    def _disconnect(self) -> None:
+        self._dispatcher = None
+        if self._connection is not None:
+            self._connection.collect()
+            self._connection = None
 
-    @staticmethod
-    def _show_refused(dispatcher: Any, rejection: Rejection) -> None:
-        if rejection.message_id is not None:
-            dispatcher.send("task-rejected", uuid=rejection.message_id, requeue=False)
+
+def _send(dispatcher: Any, one: Shown, now: str) -> None:
+    about = {"uuid": one.id, "name": one.name, "args": "()", "kwargs": one.kwargs}
+    if one.is_taken:
+        # With an eta, since Flower counts what has none as prefetched until it starts, and this never does.
+        dispatcher.send("task-received", eta=now, retries=0, **about)
+    more = {"eta": one.eta} if one.word is Word.SENT else {"result": one.result}
+    dispatcher.send(one.word.event, **about, **more)

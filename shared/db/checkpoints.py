@@ -1,7 +1,7 @@
 """The rows of `checkpoint`: claimed, offered, put back, closed, freed, restored. Every write carries its epoch."""
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from psycopg import Connection
@@ -9,6 +9,7 @@ from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from shared.db.statements import statement
+from shared.vocabulary import CheckpointStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,16 @@ class NewestWait:
 
     is_frozen: bool
     is_let_go: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """How a wait's checkpoint stands, for those who watch; `status` is None where no checkpoint row exists."""
+
+    status: CheckpointStatus | None
+    error: str | None
+    due_at: datetime | None
+    is_over: bool
 
 
 Closed = Literal["refused", "revoked", "failed"]
@@ -146,6 +157,15 @@ def freed(conn: Connection[Any], checkpoint_id: int) -> bool:
 def discard(conn: Connection[Any], checkpoint_id: int) -> bool:
     """Write down that what a discarded checkpoint stored is gone. False: somebody did before."""
     return conn.execute(statement("checkpoint/discard"), {"id": checkpoint_id}).rowcount == 1
+
+
+def outlook(conn: Connection[Any], dependency_id: str) -> Outlook | None:
+    """Read how a wait's checkpoint stands; None: no such wait."""
+    row = conn.execute(statement("checkpoint/outlook"), {"id": dependency_id}).fetchone()
+    if row is None:
+        return None
+    status, error, due_at, is_over = row
+    return Outlook(CheckpointStatus(status) if status else None, error, due_at, is_over)
 
 
 def newest_wait(conn: Connection[Any], *, run_id: str, workload: dict[str, Any]) -> NewestWait | None:

@@ -51,6 +51,7 @@ class Resumed:
     is_batch: bool
     batch_outcomes: dict[str, Any] | None  # None also where they are too many bytes for a message
     resumed_at: datetime
+    is_planned: bool  # whether a checkpoint was to be taken
     checkpoint_id: int | None
     checkpoint_status: str | None
     checkpoint_node: str | None

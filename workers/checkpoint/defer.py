@@ -15,6 +15,7 @@ from shared.messages import Cancel, Defer, Message
 from shared.post import Post
 from shared.queues import DEFERRALS, TaskName
 from shared.settings import Settings
+from workers.checkpoint.shown import of_result
 from workers.intake import Written
 
 _KINDS: Final[dict[TaskName, Kind]] = {TaskName.DEFER: "defer", TaskName.CANCEL: "cancel"}
@@ -45,4 +46,5 @@ class DeferStory:
                 add_follow_up(post, message, result, settings=self._settings, keys=self._keys)
 
         refused = {number: result.refused for number, result in enumerate(results) if result.refused}
-        return Written(refused, follow)
+        shown = [one for letter, result in zip(letters, results, strict=True) for one in of_result(letter, result)]
+        return Written(refused, follow, shown)

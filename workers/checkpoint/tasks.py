@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import structlog
 from celery import signals
@@ -11,6 +11,8 @@ from structlog.contextvars import bound_contextvars
 
 from shared.broker import Keys
 from shared.connections import Connections
+from shared.db.checkpoints import Outlook, outlook
+from shared.db.moment import is_of_the_moment
 from shared.db.rejections import Rejection, keep
 from shared.errors import Refused
 from shared.messages import Message, Restore, Take
@@ -18,17 +20,21 @@ from shared.queues import TaskName, checkpoints_queue, make_app
 from shared.reading import read
 from shared.settings import current_settings
 from workers.checkpoint.defer import DeferStory
-from workers.checkpoint.restore import restore
-from workers.checkpoint.take import take
+from workers.checkpoint.requests import ShownRequest, ends_as
+from workers.checkpoint.restore import Restored, restore
+from workers.checkpoint.shown import PLAIN, ending_of
+from workers.checkpoint.take import Taken, take
 from workers.control import refuse_revokes
 from workers.drain import Drain
 from workers.node.agent import Agent
 from workers.node.node import Node
 from workers.node.stopping import Stopping
+from workers.shown import TEXT_MAX, Ending, Word
 from workers.steps import run_beside
 from workers.watchers import EventWatcher
 
 M = TypeVar("M", bound=Message)
+OUTLOOK_SECONDS: Final = 1.0
 
 log = structlog.get_logger(__name__)
 settings = current_settings()
@@ -43,24 +49,28 @@ def this_node() -> Node:
     return Node(at, stopping)
 
 
-@app.task(name=TaskName.TAKE, bind=True)
+@app.task(name=TaskName.TAKE, bind=True, Request=ShownRequest)
 def take_task(self: Any, *args: Any, **kwargs: Any) -> str | None:
     """Take a checkpoint whose delay is over; the result is how it ended."""
     message = _read(args, kwargs, Take, task_id=self.request.id)
     if message is None:
         return None
     with bound_contextvars(run_id=message.run_id, wait_number=message.wait_number, task_id=self.request.id):
-        return take(this_node(), message)
+        outcome = take(this_node(), message)
+        ends_as(ending_of(outcome, _outlook(outcome, message.dependency_id)))
+        return outcome
 
 
-@app.task(name=TaskName.RESTORE, bind=True)
+@app.task(name=TaskName.RESTORE, bind=True, Request=ShownRequest)
 def restore_task(self: Any, *args: Any, **kwargs: Any) -> str | None:
     """Bring a frozen run back; the result is how it ended."""
     message = _read(args, kwargs, Restore, task_id=self.request.id)
     if message is None:
         return None
     with bound_contextvars(run_id=message.run_id, wait_number=message.wait_number, task_id=self.request.id):
-        return restore(this_node(), message)
+        outcome = restore(this_node(), message)
+        ends_as(ending_of(outcome, _outlook(outcome, message.dependency_id)))
+        return outcome
 
 
 def _read(args: Sequence[Any], kwargs: dict[str, Any], type_: type[M], *, task_id: str) -> M | None:
@@ -83,6 +93,21 @@ def _read(args: Sequence[Any], kwargs: dict[str, Any], type_: type[M], *, task_i
         )
         with this_node().connections.pool.connection() as conn:
             keep(conn, [rejection])
+        ends_as(Ending(Word.REFUSED, f"{refused.code}: {refused.message}"[:TEXT_MAX]))
+        return None
+
+
+def _outlook(outcome: Taken | Restored, dependency_id: str) -> Outlook | None:
+    """Read what explains an outcome, only to be shown: a Postgres that does not answer is not waited for."""
+    if outcome in PLAIN:
+        return None
+    try:
+        with this_node().connections.pool.connection(timeout=OUTLOOK_SECONDS) as conn:
+            return outlook(conn, dependency_id)
+    except Exception as error:
+        if not is_of_the_moment(error):
+            raise
+        log.info("outlook.left-out", error=str(error).strip())
         return None
 
 

@@ -14,8 +14,8 @@ from psycopg import Connection
 from shared.broker import Keys
 from shared.continuations import add_what_it_calls_for
 from shared.db import dependencies
-from shared.db.deferrals import Refusal, Revocation
-from shared.db.dependencies import Resumed
+from shared.db.deferrals import Revocation
+from shared.db.dependencies import CompleteAnswer, Resumed
 from shared.letters import Letter
 from shared.messages import Complete, Done, Message, Resume
 from shared.post import Post
@@ -24,6 +24,7 @@ from shared.settings import Settings
 from shared.tokens import raise_commands
 from shared.vocabulary import OwnReason
 from workers.intake import Written
+from workers.resume.shown import of_batch, of_revoked_takes
 
 
 class ResumeStory:
@@ -46,25 +47,31 @@ class ResumeStory:
     def write(self, conn: Connection[Any], letters: Sequence[Letter]) -> Written:
         """Write completions, resumes and ends of continuations; read what the resumed waits call for."""
         ends = [letter.message.continuation_id for letter in letters if isinstance(letter.message, Done)]
-        if ends:
-            dependencies.done(conn, ends)
-        resumed, refused = self._complete(conn, letters)
+        ended = dependencies.done(conn, ends) if ends else []
+        resumed, answers = self._complete(conn, letters)
         # A hint, or a completion that came again: it may be complete and not resumed, or resumed and its
         # continuation lost between commit and send.
         known = set(resumed)
         again = [id_ for id_ in _named(letters) if id_ not in known]
         if again:
-            dependencies.resume(conn, again)
+            known.update(dependencies.resume(conn, again))
         rows = dependencies.to_continue(conn, [*resumed, *again]) if resumed or again else []
-        return Written(refused, lambda post: self._send(post, rows))
+        refused = {number: answer.refused for number, answer in answers.items() if answer.refused}
+        shown = [
+            *of_batch(letters, answers=answers, ended=set(ended), rows=rows),
+            *of_revoked_takes(rows, known),
+        ]
+        return Written(refused, lambda post: self._send(post, rows), shown)
 
-    def _complete(self, conn: Connection[Any], letters: Sequence[Letter]) -> tuple[list[str], dict[int, Refusal]]:
+    def _complete(
+        self, conn: Connection[Any], letters: Sequence[Letter]
+    ) -> tuple[list[str], dict[int, CompleteAnswer]]:
         numbered = [(number, letter) for number, letter in enumerate(letters) if isinstance(letter.message, Complete)]
         if not numbered:
             return [], {}
         result = dependencies.complete(conn, [letter.body for _, letter in numbered], how="resume")
         answered = zip(numbered, result.answers, strict=True)
-        return result.completed, {number: answer.refused for (number, _), answer in answered if answer.refused}
+        return result.completed, {number: answer for (number, _), answer in answered}
 
     def _send(self, post: Post, rows: Sequence[Resumed]) -> None:
         for row in rows:

@@ -5,7 +5,7 @@ SELECT d.id, d.run_id, d.attempt, d.wait_number, d.reason, d.workload, d.reply_t
        CASE WHEN d.open_items IS NOT NULL
             THEN (SELECT b.outcomes FROM batch_outcomes(d.id) AS b (outcomes)
                    WHERE octet_length(b.outcomes::text) <= %(bytes_max)s) END AS batch_outcomes,
-       d.resumed_at, d.checkpoint_id,
+       d.resumed_at, d.due_at IS NOT NULL AS is_planned, d.checkpoint_id,
        c.status AS checkpoint_status, c.node AS checkpoint_node, c.restored_workload,
        c.location, c.digest, c.image_bytes, c.epoch
   FROM dependency d
