@@ -7,7 +7,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def wait_until(condition: Callable[[], T], *, seconds: float = 20) -> T:
+def wait_until(condition: Callable[[], T | None], *, seconds: float = 20) -> T:
     """Ask every 10 ms until the condition gives something true, and return that.
 
     Raises:

@@ -40,7 +40,7 @@ def test_without_a_password_it_does_not_start(settings: Settings) -> None:
 
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
 
-    assert ended.returncode == 1
+    assert ended.returncode == 2
     assert "never starts without a password" in ended.stderr
 
 

@@ -3,7 +3,7 @@
 import json
 from base64 import b64decode
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 import pytest
@@ -44,15 +44,15 @@ class Ear:
 
     def __init__(self, client: Redis, hostname: str) -> None:
         self._hostname = hostname
-        self._pubsub: Any = client.pubsub()
+        self._pubsub: Any = cast("Any", client).pubsub()
         self._pubsub.psubscribe("*celeryev*")
         wait_until(lambda: self._pubsub.get_message(timeout=0.1))
 
     def hear(self) -> list[dict[str, Any]]:
         """Return the events of the next message of this worker."""
         message = wait_until(self._next)
-        body = json.loads(b64decode(message["body"]))
-        return body if isinstance(body, list) else [body]
+        body: Any = json.loads(b64decode(message["body"]))
+        return cast("list[dict[str, Any]]", body) if isinstance(body, list) else [body]
 
     def close(self) -> None:
         """Stop listening."""
