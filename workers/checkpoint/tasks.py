@@ -19,10 +19,11 @@ from shared.settings import current_settings
 from workers.checkpoint.defer import DeferStory
 from workers.checkpoint.restore import restore
 from workers.checkpoint.take import take
+from workers.cli.kinds import WorkerKind
 from workers.drain import Drain
 from workers.node.agent import Agent
 from workers.node.node import Node
-from workers.steps import run_beside
+from workers.steps import Runner, run_beside
 from workers.watchers import EventWatcher
 
 M = TypeVar("M", bound=Message)
@@ -81,9 +82,9 @@ def _read(args: Sequence[Any], kwargs: dict[str, Any], type_: type[M], *, task_i
         return None
 
 
-def _drain(hostname: str) -> Drain:
-    return Drain(DeferStory(settings, Keys(settings.key_prefix)), settings, EventWatcher(app, hostname))
+def _beside(hostname: str) -> list[Runner]:
+    drain = Drain(DeferStory(settings, Keys(settings.key_prefix)), settings, EventWatcher(app, hostname))
+    return [drain, Agent(this_node())]
 
 
-run_beside(app, "Deferrals", _drain)
-run_beside(app, "Agent", lambda _hostname: Agent(this_node()))
+run_beside(app, WorkerKind.CHECKPOINT, settings, _beside)

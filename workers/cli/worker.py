@@ -4,9 +4,7 @@ import os
 import signal
 from threading import Event
 from types import FrameType
-from urllib.parse import urlsplit
 
-from shared.errors import Misconfigured
 from shared.settings import Settings, current_settings
 from shared.telemetry import logs
 from workers.cli.kinds import WorkerKind
@@ -29,7 +27,9 @@ def run_worker(kind: WorkerKind) -> None:
         case WorkerKind.SWEEPER:
             _run_sweeper(settings)
         case WorkerKind.FLOWER:
-            _run_flower(settings)
+            from workers.cli.flower import run_flower  # noqa: PLC0415
+
+            run_flower(settings)
 
 
 def _run_checkpoint(settings: Settings) -> None:
@@ -72,7 +72,8 @@ def _celery_arguments(kind: WorkerKind, settings: Settings, *, queue: str, threa
 
 def _run_sweeper(settings: Settings) -> None:
     from shared.connections import Connections  # noqa: PLC0415
-    from workers.sweeper.loop import run  # noqa: PLC0415
+    from workers.heart import Heart  # noqa: PLC0415
+    from workers.sweeper.loop import pulse_for, run  # noqa: PLC0415
 
     stopping = Event()
 
@@ -82,23 +83,11 @@ def _run_sweeper(settings: Settings) -> None:
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     connections = Connections.open(settings, name="sweeper settings", size=1)
+    pulse = pulse_for(connections)
+    heart = Heart(WorkerKind.SWEEPER, settings.health_folder, [pulse.look])
+    heart.start()
     try:
-        run(connections, stopping)
+        run(connections, stopping, pulse)
     finally:
+        heart.stop()
         connections.close()
-
-
-def _run_flower(settings: Settings) -> None:
-    """Be Flower, for whoever has the password."""
-    where = urlsplit(os.environ.get("CHECKPOINT_FLOWER_URL", ""))
-    if not (where.hostname and where.port and where.username and where.password):
-        raise Misconfigured(
-            "CHECKPOINT_FLOWER_URL is missing or incomplete; expected http://user:password@address:port. "
-            "Flower shows what runs are called, so it never starts without a password."
-        )
-    from shared.queues import make_app  # noqa: PLC0415
-
-    # By environment, since others can read a command line.
-    os.environ["FLOWER_BASIC_AUTH"] = f"{where.username}:{where.password}"
-    app = make_app("flower", settings)
-    app.start(["flower", f"--address={where.hostname}", f"--port={where.port}"])
