@@ -19,7 +19,7 @@ RUN pip --python /opt/checkpoints wheel --no-deps --no-build-isolation --wheel-d
 FROM dependencies
 RUN --mount=type=bind,from=wheel,source=/wheel,target=/wheel \
     pip --python /opt/checkpoints install --no-deps /wheel/*.whl
-COPY deploy/with-secrets deploy/healthy.py /opt/checkpoints/bin/
+COPY deploy/with-secrets /opt/checkpoints/bin/
 ENV PATH=/opt/checkpoints/bin:$PATH PYTHONUNBUFFERED=1
 USER checkpoints
 ENTRYPOINT ["with-secrets", "checkpoints"]

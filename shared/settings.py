@@ -15,6 +15,7 @@ from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from shared.errors import Misconfigured
+from shared.heartbeat import default_folder
 
 PREFIX = "CHECKPOINT_"
 # Names with our prefix that are no settings: the mark of a workload, and what `checkpoints up` tells others.
@@ -114,6 +115,13 @@ class Settings(BaseSettings):
         default_factory=list,
         description="JSON list: a program that the engine `simulate` runs where others dump and store; "
         "its exit code other than 0 is a failed try. Empty: none.",
+    )
+
+    health_folder: Path = Field(
+        default_factory=default_folder, description="Folder of the heartbeat files of this machine's workers."
+    )
+    health_limit_ms: Period = Field(
+        default=60_000, description="A worker's loop that has not turned for longer stands still."
     )
 
     @model_validator(mode="after")

@@ -20,8 +20,10 @@ from redis import RedisError
 
 from shared.broker import Command, Keys, connect, round_trip
 from shared.db.moment import is_of_the_moment, is_of_the_schema
+from shared.db.pool import check
 from shared.db.pool import connect as connect_postgres
 from shared.post import Post
+from shared.pulse import Pulse
 from shared.settings import Settings
 from workers.intake import Handled, Story, handle, set_aside
 from workers.watchers import Watcher
@@ -31,6 +33,7 @@ BATCH_BYTES: Final = 8 * 1024 * 1024
 BLOCK_SECONDS: Final = 1  # also the longest time until a stop is heard
 LEASE_MS: Final = 6_000  # several turns; a killed drain's messages come back after it
 AWAY: Final = 0.2  # seconds between two looks at a server that is away
+PROOF_SECONDS: Final = 5.0  # an idle drain looks this often whether Postgres is there
 EXIT_BROKEN: Final = 70
 
 TAKE_SCRIPT: Final = files("workers").joinpath("take.lua").read_text()
@@ -62,7 +65,8 @@ class Drain:
         self._is_in_doubt = True  # something may lie in our list that was not handled
         self._stopping = Event()
         self._thread = Thread(target=self._run, name=f"drain-{story.queue}", daemon=True)
-        self.turned_at = time.monotonic()
+        self._proven_at = -PROOF_SECONDS
+        self.pulse = Pulse(f"the drain of {story.queue}", limit_seconds=settings.health_limit_ms / 1000)
 
     def start(self) -> None:
         """Begin to take messages."""
@@ -89,12 +93,19 @@ class Drain:
             batch = self._take()
             if batch:
                 self._watcher.taken(self._story.queue, self._handle(batch))
+            else:
+                self._prove_postgres()
             self._is_in_doubt = False
-            self.turned_at = time.monotonic()
+            waited = self.pulse.turned()
+            if waited is not None:
+                log.info("drain.back", queue=self._story.queue, seconds=round(waited, 1))
         except Exception as error:
             if not (isinstance(error, RedisError) or is_of_the_moment(error)):
                 raise
-            log.warning("drain.waiting", queue=self._story.queue, error=str(error).strip())
+            waited = self.pulse.waits(error)
+            if waited is not None:
+                why = str(error).strip()
+                log.warning("drain.waiting", queue=self._story.queue, error=why, seconds=round(waited, 1))
             self._stopping.wait(AWAY)
 
     def _take(self) -> list[bytes]:
@@ -137,6 +148,12 @@ class Drain:
     def _set_aside(self, raw: bytes, error: Exception) -> Handled:
         log.error("message.set-aside", queue=self._story.queue, exc_info=error)
         return set_aside(self._story, raw, error, conn=self._postgres(), post=self._post())
+
+    def _prove_postgres(self) -> None:
+        """Touch Postgres now and then, so that an idle worker without one is not called ready."""
+        if time.monotonic() - self._proven_at >= PROOF_SECONDS:
+            check(self._postgres())
+            self._proven_at = time.monotonic()
 
     def _postgres(self) -> Connection[Any]:
         if self._conn is None or self._conn.closed:

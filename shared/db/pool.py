@@ -34,6 +34,15 @@ def connect(settings: Settings, *, name: str) -> Connection[TupleRow]:
     return psycopg.connect(settings.database_url.get_secret_value(), **_options(name))
 
 
+def check(conn: Connection[Any]) -> None:
+    """Return if the server answers.
+
+    Raises:
+        psycopg.OperationalError: It does not; the connection is closed.
+    """
+    ConnectionPool.check_connection(conn)
+
+
 def open_pool(settings: Settings, *, name: str, size: int) -> Pool:
     """Open a pool of at most `size` connections; it is ready when this returns.
 

@@ -24,13 +24,14 @@ from workers.checkpoint.requests import ShownRequest, ends_as
 from workers.checkpoint.restore import Restored, restore
 from workers.checkpoint.shown import PLAIN, ending_of
 from workers.checkpoint.take import Taken, take
+from workers.cli.kinds import WorkerKind
 from workers.control import refuse_revokes
 from workers.drain import Drain
 from workers.node.agent import Agent
 from workers.node.node import Node
 from workers.node.stopping import Stopping
 from workers.shown import TEXT_MAX, Ending, Word
-from workers.steps import run_beside
+from workers.steps import Runner, run_beside
 from workers.watchers import EventWatcher
 
 M = TypeVar("M", bound=Message)
@@ -111,8 +112,9 @@ def _outlook(outcome: Taken | Restored, dependency_id: str) -> Outlook | None:
         return None
 
 
-def _drain(hostname: str) -> Drain:
-    return Drain(DeferStory(settings, Keys(settings.key_prefix)), settings, EventWatcher(app, hostname))
+def _beside(hostname: str) -> list[Runner]:
+    drain = Drain(DeferStory(settings, Keys(settings.key_prefix)), settings, EventWatcher(app, hostname))
+    return [drain, Agent(this_node())]
 
 
 @signals.worker_shutting_down.connect(weak=False)
@@ -122,5 +124,4 @@ def _stop(**_: Any) -> None:
 
 
 refuse_revokes()
-run_beside(app, "Deferrals", _drain)
-run_beside(app, "Agent", lambda _hostname: Agent(this_node()))
+run_beside(app, WorkerKind.CHECKPOINT, settings, _beside)

@@ -5,10 +5,18 @@ from dataclasses import dataclass
 from typing import Any, Final, Self, cast
 from urllib.parse import unquote, urlsplit
 
+from redis import Redis, RedisError
+from tornado.ioloop import PeriodicCallback
+
+from shared.broker import connect
 from shared.errors import Misconfigured
+from shared.pulse import Finding, Pulse
 from shared.queues import make_app
 from shared.settings import Settings
+from workers.cli.kinds import WorkerKind
+from workers.heart import Heart
 
+TICK_MS: Final = 1_000
 VARIABLE: Final = "CHECKPOINT_FLOWER_URL"
 # What an operator may change by Flower's own variables, and how it is otherwise.
 DEFAULTS: Final = {
@@ -65,6 +73,10 @@ def run_flower(settings: Settings) -> None:
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
     _ask_for_the_password_everywhere()
+    pages = Pulse("Flower's web server", limit_seconds=settings.health_limit_ms / 1000)
+    # The very loop that answers requests and takes events; Flower starts it.
+    PeriodicCallback(lambda: _turned(pages), TICK_MS).start()
+    Heart(WorkerKind.FLOWER, settings.health_folder, [pages.look, _Broker(settings).look]).start()
     app = make_app("flower", settings)
     app.start(["flower", f"--address={where.address}", f"--port={where.port}"])
 
@@ -76,3 +88,25 @@ def _ask_for_the_password_everywhere() -> None:
 
     metrics = cast("Any", monitor.Metrics)
     metrics.get = authenticated(metrics.get)
+
+
+def _turned(pulse: Pulse) -> None:
+    pulse.turned()
+
+
+class _Broker(Pulse):
+    """Whether Flower could hear of anything: it has no loop of its own, so each look is a turn."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__("Flower", limit_seconds=settings.health_limit_ms / 1000)
+        self._redis: Redis = connect(settings)
+
+    def look(self) -> Finding:
+        """Find out whether Redis answers."""
+        try:
+            self._redis.ping()  # pyright: ignore[reportUnknownMemberType]  # redis-py: untyped **kwargs
+        except RedisError as error:
+            self.waits(error)
+        else:
+            self.turned()
+        return super().look()

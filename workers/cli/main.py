@@ -188,6 +188,19 @@ def demo(
     raise typer.Exit(run_demo(data, runs=runs, as_json=as_json))
 
 
+@app.command()
+def health(
+    kind: Annotated[WorkerKind, typer.Option("--worker", help="Which of the Procfile's processes.")],
+    needs_ready: Annotated[bool, typer.Option("--ready", help="A worker that waits for a server is not well.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    data: Annotated[Path, typer.Option("--data", help="Folder of a running `up`.")] = DATA,
+) -> None:
+    """Tell whether this machine's workers of a kind do their work; exit 0 if so, 1 if not."""
+    from workers.cli.health import run_health
+
+    raise typer.Exit(run_health(kind, needs_ready=needs_ready, as_json=as_json, data=data))
+
+
 def main() -> None:
     """Run a command; an error of ours is its message, not a traceback."""
     try:

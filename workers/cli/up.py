@@ -26,6 +26,7 @@ from workers.cli.supervise import RUNNING, Supervisor
 DATABASE_URL, BROKER_URL = "CHECKPOINT_DATABASE_URL", "CHECKPOINT_BROKER_URL"
 NODE, FLOWER_URL, LOCK_FOLDER = "CHECKPOINT_NODE", "CHECKPOINT_FLOWER_URL", "CHECKPOINT_LOCK_FOLDER"
 TOLD = (DATABASE_URL, BROKER_URL, NODE, FLOWER_URL)
+HEALTH_FOLDER, HEALTH = "CHECKPOINT_HEALTH_FOLDER", "health"
 PROCFILE = Path(__file__).with_name("Procfile")  # here a link to the top one, in a wheel a copy of it
 WORKERS, SERVERS = "workers", "servers"
 READY_SECONDS = 120.0
@@ -208,6 +209,7 @@ def embedded_servers(folder: Path, environment: dict[str, str]) -> list[Embedded
 def complete(environment: dict[str, str], folder: Path) -> None:
     """Fill in what the workers need to know beside the servers' addresses."""
     environment.setdefault(LOCK_FOLDER, str(folder / "locks"))
+    environment.setdefault(HEALTH_FOLDER, str(folder / HEALTH))
     Path(environment[LOCK_FOLDER]).mkdir(parents=True, exist_ok=True, mode=0o700)
     environment[FLOWER_URL] = f"http://checkpoints:{secrets.token_urlsafe(18)}@{HOST}:{free_port()}"
     # The Procfile says `checkpoints`, and means the one beside this Python.

@@ -72,7 +72,8 @@ def _celery_arguments(kind: WorkerKind, settings: Settings, *, queue: str, threa
 
 def _run_sweeper(settings: Settings) -> None:
     from shared.connections import Connections  # noqa: PLC0415
-    from workers.sweeper.loop import run  # noqa: PLC0415
+    from workers.heart import Heart  # noqa: PLC0415
+    from workers.sweeper.loop import pulse_for, run  # noqa: PLC0415
 
     stopping = Event()
 
@@ -82,7 +83,11 @@ def _run_sweeper(settings: Settings) -> None:
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     connections = Connections.open(settings, name="sweeper settings", size=1)
+    pulse = pulse_for(connections)
+    heart = Heart(WorkerKind.SWEEPER, settings.health_folder, [pulse.look])
+    heart.start()
     try:
-        run(connections, stopping)
+        run(connections, stopping, pulse)
     finally:
+        heart.stop()
         connections.close()

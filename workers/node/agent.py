@@ -15,6 +15,7 @@ import structlog
 from shared.db import checkpoints, nodes
 from shared.db.moment import is_of_the_moment
 from shared.errors import EngineError
+from shared.pulse import Pulse, of_this_loop
 from shared.seam import effect
 from workers.engines.available import engine_for, offered_engines
 from workers.node.lock import agent_lock
@@ -36,6 +37,10 @@ class Agent:
 
     def __init__(self, node: Node) -> None:
         self._node = node
+        settings = node.connections.settings
+        # Beside its own period, since it sleeps so long between two turns.
+        limit_ms = settings.health_limit_ms + settings.agent_period_ms
+        self.pulse = Pulse("the node's agent", limit_seconds=limit_ms / 1000)
         self._stopping = Event()
         self._thread = Thread(target=self._run, name="agent", daemon=True)
 
@@ -49,10 +54,12 @@ class Agent:
         self._thread.join()
 
     def _run(self) -> None:
+        of_this_loop.set(self.pulse)
         period = timedelta(milliseconds=self._node.connections.settings.agent_period_ms)
         try:
             with ExitStack() as stack:
                 while stack.enter_context(agent_lock(self._node.connections.settings.lock_folder)) is None:
+                    self.pulse.turned()  # another worker is the agent
                     if self._stopping.wait(ELECTION_PERIOD.total_seconds()):
                         return
                 while not self._stopping.is_set():
@@ -67,10 +74,15 @@ class Agent:
         try:
             be_seen(self._node)
             settle_what_stands(self._node)
+            waited = self.pulse.turned()
+            if waited is not None:
+                log.info("agent.back", seconds=round(waited, 1))
         except Exception as error:
             if not is_of_the_moment(error):
                 raise
-            log.warning("agent.waiting", error=str(error).strip())
+            waited = self.pulse.waits(error)
+            if waited is not None:
+                log.warning("agent.waiting", error=str(error).strip(), seconds=round(waited, 1))
 
 
 def be_seen(node: Node) -> None:

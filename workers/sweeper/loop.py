@@ -13,6 +13,7 @@ from shared.db.moment import is_of_the_moment
 from shared.db.notices import listen, wait_for_notice
 from shared.db.pool import connect
 from shared.db.sweeps import seconds_to_next
+from shared.pulse import Pulse
 from workers.sweeper.sweeps import ROWS, retire, sweep_checkpoints, sweep_rejected, sweep_waits
 
 ROUNDS: Final = 20  # of 500 rows; then the others have their turn
@@ -22,7 +23,12 @@ RETIRE_SECONDS: Final = 60.0
 log = structlog.get_logger(__name__)
 
 
-def run(at: Connections, stopping: Event) -> None:
+def pulse_for(at: Connections) -> Pulse:
+    """Return the pulse of a sweeper's loop, which sleeps a period between two turns."""
+    return Pulse("the sweeper", limit_seconds=(at.settings.health_limit_ms + at.settings.sweep_period_ms) / 1000)
+
+
+def run(at: Connections, stopping: Event, pulse: Pulse) -> None:
     """Sweep until told to stop; a server that is away is waited out."""
     conn: Connection[Any] | None = None
     retired_at = -RETIRE_SECONDS
@@ -36,11 +42,16 @@ def run(at: Connections, stopping: Event) -> None:
             if time.monotonic() - retired_at >= RETIRE_SECONDS:
                 # A full batch has another behind it: the next turn goes on.
                 retired_at = -RETIRE_SECONDS if retire(at, conn) >= ROWS else time.monotonic()
+            waited = pulse.turned()
+            if waited is not None:
+                log.info("sweeper.back", seconds=round(waited, 1))
             wait_for_notice(conn, seconds=_pause(at, conn))
         except Exception as error:
             if not (isinstance(error, RedisError) or is_of_the_moment(error)):
                 raise
-            log.warning("sweeper.waiting", error=str(error).strip())
+            waited = pulse.waits(error)
+            if waited is not None:
+                log.warning("sweeper.waiting", error=str(error).strip(), seconds=round(waited, 1))
             stopping.wait(AWAY_SECONDS)
     if conn is not None:
         conn.close()
