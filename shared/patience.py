@@ -8,6 +8,7 @@ import structlog
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential_jitter
 
 from shared.db.moment import is_of_the_moment
+from shared.telemetry.outage import Outage
 
 T = TypeVar("T")
 FIRST_SECONDS = 0.1
@@ -26,18 +27,23 @@ def patiently(work: Callable[[], T], *, what: str, wake: Event | None = None) ->
         what: For the log: what cannot be done just now.
         wake: Set it to have the next try at once.
     """
+    outage = Outage()
 
     def report(state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
-        log.warning("postgres.unreachable", what=what, tries=state.attempt_number, error=str(error))
+        if outage.goes_on():
+            log.warning("postgres.waiting", what=what, seconds=outage.seconds, error=str(error).strip())
 
-    return Retrying(
+    result = Retrying(
         retry=retry_if_exception(is_of_the_moment),
         wait=wait_exponential_jitter(multiplier=FIRST_SECONDS, max=LONGEST_SECONDS, jitter=FIRST_SECONDS),
         sleep=_sleep_until(wake or Event()),
         before_sleep=report,
         reraise=True,
     )(work)
+    if (seconds := outage.ended()) is not None:
+        log.info("postgres.back", what=what, seconds=seconds)
+    return result
 
 
 def _sleep_until(wake: Event) -> Callable[[float], None]:

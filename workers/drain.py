@@ -17,12 +17,14 @@ from uuid import uuid4
 import structlog
 from psycopg import Connection
 from redis import RedisError
+from structlog.contextvars import bind_contextvars
 
 from shared.broker import Command, Keys, connect, round_trip
 from shared.db.moment import is_of_the_moment, is_of_the_schema
 from shared.db.pool import connect as connect_postgres
 from shared.post import Post
 from shared.settings import Settings
+from shared.telemetry.outage import Outage
 from workers.intake import Handled, Story, handle, set_aside
 from workers.watchers import Watcher
 
@@ -60,6 +62,7 @@ class Drain:
         self._lists = (self._queue, self._taken, keys.drains(story.queue))
         self._conn: Connection[Any] | None = None
         self._is_in_doubt = True  # something may lie in our list that was not handled
+        self._outage = Outage()
         self._stopping = Event()
         self._thread = Thread(target=self._run, name=f"drain-{story.queue}", daemon=True)
         self.turned_at = time.monotonic()
@@ -74,13 +77,14 @@ class Drain:
         self._thread.join()
 
     def _run(self) -> None:
+        bind_contextvars(queue=self._story.queue)
         try:
             while not self._stopping.is_set():
                 self._turn()
             self._leave()
         except BaseException:
             # A worker without its drain looks healthy and does nothing: it has to end, and is started again.
-            log.critical("drain.broken", queue=self._story.queue, exc_info=True)
+            log.critical("drain.broken", exc_info=True)
             os._exit(EXIT_BROKEN)
 
     def _turn(self) -> None:
@@ -91,10 +95,13 @@ class Drain:
                 self._watcher.taken(self._story.queue, self._handle(batch))
             self._is_in_doubt = False
             self.turned_at = time.monotonic()
+            if (seconds := self._outage.ended()) is not None:
+                log.info("drain.back", seconds=seconds)
         except Exception as error:
             if not (isinstance(error, RedisError) or is_of_the_moment(error)):
                 raise
-            log.warning("drain.waiting", queue=self._story.queue, error=str(error).strip())
+            if self._outage.goes_on():
+                log.warning("drain.waiting", seconds=self._outage.seconds, error=str(error).strip())
             self._stopping.wait(AWAY)
 
     def _take(self) -> list[bytes]:
@@ -135,7 +142,7 @@ class Drain:
             )
 
     def _set_aside(self, raw: bytes, error: Exception) -> Handled:
-        log.error("message.set-aside", queue=self._story.queue, exc_info=error)
+        log.error("message.set-aside", exc_info=error)
         return set_aside(self._story, raw, error, conn=self._postgres(), post=self._post())
 
     def _postgres(self) -> Connection[Any]:
@@ -154,7 +161,7 @@ class Drain:
                     self._redis, [("DEL", self._taken), ("ZREM", self._keys.drains(self._story.queue), self._taken)]
                 )
         except RedisError as error:
-            log.warning("drain.left-unacknowledged", queue=self._story.queue, error=str(error))
+            log.warning("drain.left-unacknowledged", error=str(error))
         if self._conn is not None:
             self._conn.close()
         self._redis.close()

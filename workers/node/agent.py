@@ -11,11 +11,13 @@ from threading import Event, Thread
 from typing import Final
 
 import structlog
+from structlog.contextvars import bound_contextvars
 
 from shared.db import checkpoints, nodes
 from shared.db.moment import is_of_the_moment
 from shared.errors import EngineError
 from shared.seam import effect
+from shared.telemetry.outage import Outage
 from workers.engines.available import engine_for, offered_engines
 from workers.node.lock import agent_lock
 from workers.node.node import Node
@@ -36,6 +38,7 @@ class Agent:
 
     def __init__(self, node: Node) -> None:
         self._node = node
+        self._outage = Outage()
         self._stopping = Event()
         self._thread = Thread(target=self._run, name="agent", daemon=True)
 
@@ -70,7 +73,11 @@ class Agent:
         except Exception as error:
             if not is_of_the_moment(error):
                 raise
-            log.warning("agent.waiting", error=str(error).strip())
+            if self._outage.goes_on():
+                log.warning("agent.waiting", seconds=self._outage.seconds, error=str(error).strip())
+        else:
+            if (seconds := self._outage.ended()) is not None:
+                log.info("agent.back", seconds=seconds)
 
 
 def be_seen(node: Node) -> None:
@@ -98,14 +105,14 @@ def settle_what_stands(node: Node) -> int:
         ours = checkpoints.of_workloads(conn, standing)
     for run_id, workload in ours:
         # Busy: whoever has it knows better. Settling reads Postgres again, under the lock.
-        with node.lock(run_id) as lock:
+        with bound_contextvars(run_id=run_id), node.lock(run_id) as lock:
             if lock is None:
                 continue
             try:
                 outcome = settle(node, run_id=run_id, workload=workload)
             except EngineError as error:
-                log.warning("agent.unsettled", run_id=run_id, error=error.message)
+                log.warning("agent.unsettled", error=error.message)
                 continue
             effect("agent.settled")
-            log.debug("agent.settled", run_id=run_id, outcome=outcome)
+            log.debug("agent.settled", outcome=outcome)
     return len(ours)

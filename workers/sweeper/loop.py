@@ -13,6 +13,7 @@ from shared.db.moment import is_of_the_moment
 from shared.db.notices import listen, wait_for_notice
 from shared.db.pool import connect
 from shared.db.sweeps import seconds_to_next
+from shared.telemetry.outage import Outage
 from workers.sweeper.sweeps import ROWS, retire, sweep_checkpoints, sweep_rejected, sweep_waits
 
 ROUNDS: Final = 20  # of 500 rows; then the others have their turn
@@ -26,6 +27,7 @@ def run(at: Connections, stopping: Event) -> None:
     """Sweep until told to stop; a server that is away is waited out."""
     conn: Connection[Any] | None = None
     retired_at = -RETIRE_SECONDS
+    outage = Outage()
     while not stopping.is_set():
         try:
             if conn is None or conn.closed:
@@ -36,11 +38,15 @@ def run(at: Connections, stopping: Event) -> None:
             if time.monotonic() - retired_at >= RETIRE_SECONDS:
                 # A full batch has another behind it: the next turn goes on.
                 retired_at = -RETIRE_SECONDS if retire(at, conn) >= ROWS else time.monotonic()
-            wait_for_notice(conn, seconds=_pause(at, conn))
+            pause = _pause(at, conn)
+            if (seconds := outage.ended()) is not None:
+                log.info("sweeper.back", seconds=seconds)
+            wait_for_notice(conn, seconds=pause)
         except Exception as error:
             if not (isinstance(error, RedisError) or is_of_the_moment(error)):
                 raise
-            log.warning("sweeper.waiting", error=str(error).strip())
+            if outage.goes_on():
+                log.warning("sweeper.waiting", seconds=outage.seconds, error=str(error).strip())
             stopping.wait(AWAY_SECONDS)
     if conn is not None:
         conn.close()
