@@ -35,7 +35,7 @@ def patiently(work: Callable[[], T], *, what: str, wake: Event | None = None) ->
     def report(state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
         if pulse.waits(error or Exception()) is not None:
-            log.warning("postgres.unreachable", what=what, tries=state.attempt_number, error=str(error))
+            log.warning("postgres.waiting", what=what, error=str(error))
 
     retrying = Retrying(
         retry=retry_if_exception(is_of_the_moment),

@@ -7,13 +7,10 @@ waits for a server that is away turns all the same.
 import time
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Final
 
 from redis import RedisError
 
-# After the first line of an outage the next come after 1, 2, 4 ... seconds, then each of these.
-TELL_FIRST_SECONDS: Final = 1.0
-TELL_LONGEST_SECONDS: Final = 300.0
+from shared.telemetry.outage import Outage
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +26,6 @@ class Finding:
     problem: str | None
 
 
-@dataclass(slots=True)
-class _Outage:
-    server: str
-    why: str
-    since: float
-    tell_at: float
-    gap: float = TELL_FIRST_SECONDS
-
-
 class Pulse:
     """What a loop says of itself. The loop writes, any thread may look.
 
@@ -51,14 +39,15 @@ class Pulse:
         self._limit = limit_seconds
         self._turned_at = time.monotonic()
         self._has_turned = False
-        self._outage: _Outage | None = None
+        # One server after another is one outage: what people ask is since when nothing goes on.
+        self._outage = Outage()
+        self._missing: tuple[str, str] | None = None
 
     def turned(self) -> float | None:
         """Say that a turn's work is done; return for how many seconds it had waited for a server, if it had."""
-        now = time.monotonic()
-        outage, self._outage = self._outage, None
-        self._has_turned, self._turned_at = True, now
-        return None if outage is None else now - outage.since
+        self._missing = None
+        self._has_turned, self._turned_at = True, time.monotonic()
+        return self._outage.ended()
 
     def waits(self, error: BaseException) -> float | None:
         """Say that a turn's work could not be done since a server is away.
@@ -66,27 +55,19 @@ class Pulse:
         Returns:
             For how many seconds, if that is worth a line in the log now; None if one was written lately.
         """
-        now = time.monotonic()
-        self._turned_at = now
-        # One server after another is one outage: what people ask is since when nothing goes on.
-        outage = self._outage or _Outage("", "", since=now, tell_at=now)
-        outage.server = "Redis" if isinstance(error, RedisError) else "Postgres"
-        outage.why = " ".join(str(error).split())
-        self._outage = outage
-        if now < outage.tell_at:
-            return None
-        outage.tell_at = now + outage.gap
-        outage.gap = min(outage.gap * 2, TELL_LONGEST_SECONDS)
-        return now - outage.since
+        self._turned_at = time.monotonic()
+        self._missing = ("Redis" if isinstance(error, RedisError) else "Postgres", " ".join(str(error).split()))
+        return self._outage.seconds if self._outage.goes_on() else None
 
     def look(self) -> Finding:
         """Find out how the loop is."""
-        now, outage = time.monotonic(), self._outage
-        still = now - self._turned_at
+        missing = self._missing
+        still = time.monotonic() - self._turned_at
         if still > self._limit:
             return Finding(turns=False, problem=f"{self.name} stands still for {still:.0f} s")
-        if outage is not None:
-            why = f"{outage.server} cannot be used for {now - outage.since:.0f} s: {outage.why}"
+        if missing is not None:
+            server, error = missing
+            why = f"{server} cannot be used for {self._outage.seconds:.0f} s: {error}"
             return Finding(turns=True, problem=f"{self.name}: {why}")
         return Finding(turns=True, problem=None if self._has_turned else f"{self.name} has not turned yet")
 

@@ -1,6 +1,5 @@
 """The Celery app, the names of queues and tasks, the route to a node. Source: the contract, section 1."""
 
-import logging
 import re
 import ssl
 from datetime import timedelta
@@ -8,6 +7,7 @@ from enum import StrEnum
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
+import structlog
 from celery import Celery, signals
 from kombu.utils.json import dumps
 from redis import RedisError
@@ -24,7 +24,7 @@ CONTINUATIONS: Final = "continuations"
 _NODE: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _REPLY_QUEUE: Final = re.compile(r"continuations(\.[a-z0-9_-]{1,64})?")
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 
 class TaskName(StrEnum):
@@ -164,9 +164,10 @@ def _set_aside_refused(*, message: _Message, exc: Exception | None, **_: object)
     # Celery logs and drops what names no task here, or one whose headers it cannot read.
     if not isinstance(message.channel, StockChannel):
         return
+    queue = message.delivery_info["routing_key"]
     item = dumps(message.serializable()).encode()
     reason = f"no task of this worker: {exc}" if isinstance(exc, KeyError) else str(exc)
     try:
-        message.channel.set_aside(item, message.delivery_info["routing_key"], reason)
+        message.channel.set_aside(item, queue, reason)
     except (RedisError, OSError) as error:
-        log.warning("a message that Celery dropped could not be set aside: %s", error)
+        log.warning("message.lost", queue=queue, problem=reason, error=str(error))

@@ -13,6 +13,7 @@ from shared.broker import Keys, connect
 from shared.messages import Continue, Message, Refused, Taken
 from shared.queues import TaskName
 from shared.settings import Settings
+from shared.telemetry.outage import Outage
 
 Reply: TypeAlias = Continue | Refused | Taken
 
@@ -35,6 +36,7 @@ def take_replies(settings: Settings, queue: str, *, stopping: Event) -> Generato
     for a receipt repeats the message.
     """
     redis = connect(settings, blocking=True)
+    outage = Outage()
     key = Keys(settings.key_prefix).queue(queue)
     try:
         while not stopping.is_set():
@@ -42,9 +44,12 @@ def take_replies(settings: Settings, queue: str, *, stopping: Event) -> Generato
                 first: Any = redis.brpop([key], timeout=BLOCK_SECONDS)
                 more: Any = redis.rpop(key, AT_ONCE) if first else None
             except RedisError as error:
-                log.warning("replies.waiting", queue=queue, error=str(error))
+                if outage.goes_on():
+                    log.warning("replies.waiting", queue=queue, seconds=outage.seconds, error=str(error))
                 stopping.wait(AWAY_SECONDS)
                 continue
+            if (seconds := outage.ended()) is not None:
+                log.info("replies.back", queue=queue, seconds=seconds)
             raws: list[bytes] = [first[1], *(more or [])] if first else []
             yield from (reply for raw in raws if (reply := read_reply(raw)) is not None)
     finally:

@@ -3,13 +3,13 @@
 kombu is pinned below 5.8, as these are its inner parts. What is changed and why stands at each override.
 """
 
-import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cached_property
 from queue import Empty
 from typing import Any, Final, Protocol, cast
 
+import structlog
 from kombu.connection import Connection
 from kombu.transport import TRANSPORT_ALIASES
 from kombu.transport import redis as kombu_redis
@@ -19,6 +19,7 @@ from redis import Redis, RedisError
 from shared.broker import Command, Keys, run
 from shared.guard import Admitted, BadMessage, admit_task, check_delivery, read_message, set_aside
 from shared.held import LOOK_AHEAD, RECEIPT_AHEAD, Held, hold_commands, move_command
+from shared.telemetry.outage import Outage
 
 # Aliases, as `broker_transport` wants them; the URL stays redis:// or rediss://.
 DEFERRED: Final = "checkpoint-redis"
@@ -31,7 +32,7 @@ REJECTED_MAX: Final = 10_000
 # A lost connection is an error of redis-py or of the system.
 LOST: Final = (RedisError, OSError)
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 
 class _Cycle(Protocol):
@@ -53,7 +54,7 @@ class SafeQoS(kombu_redis.QoS):
         try:
             super().restore_unacked(client)
         except LOST as error:
-            log.warning("unacknowledged messages wait for the visibility timeout: %s", error)
+            log.warning("message.left-unacknowledged", error=str(error))
         finally:
             if self._delivered is not None:
                 self._delivered.clear()
@@ -138,14 +139,14 @@ class StockChannel(kombu_redis.Channel):
         try:
             check_delivery(message)
         except BadMessage as error:
-            log.warning("a broadcast on %s was dropped: %s", exchange, error)
+            log.warning("broadcast.dropped", exchange=exchange, problem=str(error))
             raise Empty from error
         cast("StockTransport", self.connection).deliver(message, self._fanout_to_queue[exchange])
         return True
 
     def set_aside(self, item: bytes, queue: str, reason: str) -> None:
         """Put a message where the sweeper finds it; the newest 10,000 are kept."""
-        log.warning("a message on %s was set aside: %s", queue, reason)
+        log.warning("message.set-aside", queue=queue, problem=reason)
         record = set_aside(item, queue, reason)
         key = self.keys.rejected
         run(self.bare_client, ("LPUSH", key, record), ("LTRIM", key, 0, REJECTED_MAX - 1))
@@ -203,7 +204,6 @@ class DeferredTransport(StockTransport):
 
     Channel = DeferredChannel
     _mover: _Timer | None = None
-    _is_moving = True
 
     def register_with_event_loop(self, connection: Any, loop: Any) -> None:
         """Let the worker's event loop also hand over what is due: any worker does it for all queues."""
@@ -224,11 +224,15 @@ class DeferredTransport(StockTransport):
             channels[0].move_due()
         except LOST as error:
             # The consumer notices a lost connection by itself, a full or read-only Redis mends itself.
-            if self._is_moving:
-                log.warning("what is due cannot be handed over now: %s", error)
-            self._is_moving = False
+            if self._outage.goes_on():
+                log.warning("countdowns.waiting", seconds=self._outage.seconds, error=str(error))
         else:
-            self._is_moving = True
+            if (seconds := self._outage.ended()) is not None:
+                log.info("countdowns.back", seconds=seconds)
+
+    @cached_property
+    def _outage(self) -> Outage:
+        return Outage()
 
 
 def _eta_of(message: Mapping[str, Any]) -> datetime | None:

@@ -87,13 +87,13 @@ def as_upstream(conn: Connection[Any]) -> None:
 def claim(state: int) -> Claim:
     """Return the claim of a row."""
     [n] = numbers(state, 1)
-    return Claim(n, f"d-{n}", f"open-{n}", n % 5 + 1, workload(n), 1, 0)
+    return Claim(n, f"d-{n}", f"open-{n}", 1, n % 5 + 1, workload(n), 1, 0)
 
 
 def restore_claim() -> RestoreClaim:
     """Return the claim of a row that is being restored."""
     [n] = numbers(RESTORING, 1)
-    return RestoreClaim(n, f"d-{n}", f"open-{n}", n % 5 + 1, workload(n), 1, "", None, 0, 1, is_freed=True)
+    return RestoreClaim(n, f"d-{n}", f"open-{n}", 1, n % 5 + 1, workload(n), 1, "", None, 0, 1, is_freed=True)
 
 
 def one(state: int) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from uuid import uuid4
 import structlog
 from psycopg import Connection
 from redis import RedisError
+from structlog.contextvars import bind_contextvars
 
 from shared.broker import Command, Keys, connect, round_trip
 from shared.db.moment import is_of_the_moment, is_of_the_schema
@@ -78,13 +79,14 @@ class Drain:
         self._thread.join()
 
     def _run(self) -> None:
+        bind_contextvars(queue=self._story.queue)
         try:
             while not self._stopping.is_set():
                 self._turn()
             self._leave()
         except BaseException:
             # A worker without its drain looks healthy and does nothing: it has to end, and is started again.
-            log.critical("drain.broken", queue=self._story.queue, exc_info=True)
+            log.critical("drain.broken", exc_info=True)
             os._exit(EXIT_BROKEN)
 
     def _turn(self) -> None:
@@ -146,7 +148,7 @@ class Drain:
             )
 
     def _set_aside(self, raw: bytes, error: Exception) -> Handled:
-        log.error("message.set-aside", queue=self._story.queue, exc_info=error)
+        log.error("message.set-aside", exc_info=error)
         return set_aside(self._story, raw, error, conn=self._postgres(), post=self._post())
 
     def _prove_postgres(self) -> None:
@@ -171,7 +173,7 @@ class Drain:
                     self._redis, [("DEL", self._taken), ("ZREM", self._keys.drains(self._story.queue), self._taken)]
                 )
         except RedisError as error:
-            log.warning("drain.left-unacknowledged", queue=self._story.queue, error=str(error))
+            log.warning("drain.left-unacknowledged", error=str(error))
         if self._conn is not None:
             self._conn.close()
         self._redis.close()

@@ -104,7 +104,17 @@ def _as_error(refusal: Refusal) -> Refused:
 def _addressed(conn: Connection[Any], returned: Return) -> Return:
     """Find who is told beside `receipt_to` where no `reply_to` is named: nobody, if neither wait nor run is."""
     rejection = returned.rejection
-    log.info("message.refused", queue=rejection.queue, code=rejection.code, problem=rejection.problem)
+    log.info(
+        "message.refused",
+        code=rejection.code,
+        problem=rejection.problem,
+        queue=rejection.queue,
+        task=rejection.message,
+        message_id=rejection.message_id,
+        run_id=rejection.run_id,
+        dependency_id=rejection.dependency_id,
+        facts=rejection.facts,
+    )
     if returned.reply_to or not (rejection.run_id or rejection.dependency_id):
         return returned
     found = rejections.reply_to(conn, run_id=rejection.run_id, dependency_id=rejection.dependency_id)

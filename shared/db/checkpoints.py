@@ -19,6 +19,7 @@ class Claim:
     id: int
     dependency_id: str
     run_id: str
+    attempt: int
     wait_number: int
     workload: dict[str, Any]
     epoch: int

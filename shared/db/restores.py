@@ -18,6 +18,7 @@ class RestoreClaim:
     id: int
     dependency_id: str
     run_id: str
+    attempt: int
     wait_number: int
     workload: dict[str, Any]
     epoch: int

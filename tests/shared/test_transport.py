@@ -299,7 +299,7 @@ def test_a_full_redis_loses_no_countdown(own_scene: Scene, start_worker: StartWo
     own_scene.post("note", "due while full", countdown=timedelta(seconds=3))
 
     own_scene.set_memory_limit(1)
-    wait_until(lambda: worker.has_logged("cannot be handed over") or not worker.is_alive())
+    wait_until(lambda: worker.has_logged("countdowns.waiting") or not worker.is_alive())
     own_scene.set_memory_limit(0)
 
     wait_until(lambda: own_scene.ran() == ["due while full"] or not worker.is_alive(), seconds=60)

@@ -8,6 +8,7 @@ from enum import StrEnum
 from threading import Event
 
 import structlog
+from structlog.contextvars import bound_contextvars
 
 from shared.continuations import add_what_it_calls_for
 from shared.db import dependencies, restores
@@ -48,11 +49,16 @@ def restore(node: Node, message: Restore) -> Restored:
         claim = _claim(node, message)
         if claim is None:
             return Restored.NOTHING_TO_DO
-        log.info("restore.claimed", checkpoint_id=claim.id, epoch=claim.epoch, restores=claim.restores)
-        try:
-            return _bring_back(node, claim, lock)
-        except EngineError as error:
-            return _give_back(node, claim, error)
+        with bound_contextvars(attempt=claim.attempt):
+            return _try(node, claim, lock)
+
+
+def _try(node: Node, claim: RestoreClaim, lock: NodeLock) -> Restored:
+    log.info("restore.claimed", checkpoint_id=claim.id, epoch=claim.epoch, restores=claim.restores)
+    try:
+        return _bring_back(node, claim, lock)
+    except EngineError as error:
+        return _give_back(node, claim, error)
 
 
 def _claim(node: Node, message: Restore) -> RestoreClaim | None:

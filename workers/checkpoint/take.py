@@ -10,6 +10,7 @@ from threading import Event
 
 import structlog
 from psycopg import Rollback
+from structlog.contextvars import bound_contextvars
 
 from shared.backoff import retry_delay
 from shared.db import checkpoints, dependencies
@@ -60,7 +61,8 @@ def take(node: Node, message: Take) -> Taken:
             return Taken.BUSY  # its holder finishes, or died and a sweep comes back
         claim, state = _claim(node, message)
         if claim is not None:
-            return _try(node, claim, lock)
+            with bound_contextvars(attempt=claim.attempt):
+                return _try(node, claim, lock)
         if state is None:
             return Taken.NOTHING_TO_DO
         return _do_duty(node, message, state)
@@ -198,7 +200,10 @@ def _put_back(node: Node, claim: Claim, error: EngineUnavailable | None) -> Take
         return Taken.NOTHING_TO_DO  # an earlier try of this very statement put it back, its answer was lost
     effect("take.put-back")
     log.info(
-        "checkpoint.deferred", checkpoint_id=claim.id, delay_ms=delay // timedelta(milliseconds=1), error=str(error)
+        "checkpoint.deferred",
+        checkpoint_id=claim.id,
+        delay_ms=delay // timedelta(milliseconds=1),
+        error=error.message if error else None,
     )
     if is_near:
         _send_again(node, dependency_id=claim.dependency_id, run_id=claim.run_id, number=claim.wait_number, delay=delay)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any, Final, TypeVar
 
@@ -53,10 +54,10 @@ def this_node() -> Node:
 @app.task(name=TaskName.TAKE, bind=True, Request=ShownRequest)
 def take_task(self: Any, *args: Any, **kwargs: Any) -> str | None:
     """Take a checkpoint whose delay is over; the result is how it ended."""
-    message = _read(args, kwargs, Take, task_id=self.request.id)
+    message = _read(args, kwargs, Take, request=self.request)
     if message is None:
         return None
-    with bound_contextvars(run_id=message.run_id, wait_number=message.wait_number, task_id=self.request.id):
+    with _about(message, self.request):
         outcome = take(this_node(), message)
         ends_as(ending_of(outcome, _outlook(outcome, message.dependency_id)))
         return outcome
@@ -65,17 +66,29 @@ def take_task(self: Any, *args: Any, **kwargs: Any) -> str | None:
 @app.task(name=TaskName.RESTORE, bind=True, Request=ShownRequest)
 def restore_task(self: Any, *args: Any, **kwargs: Any) -> str | None:
     """Bring a frozen run back; the result is how it ended."""
-    message = _read(args, kwargs, Restore, task_id=self.request.id)
+    message = _read(args, kwargs, Restore, request=self.request)
     if message is None:
         return None
-    with bound_contextvars(run_id=message.run_id, wait_number=message.wait_number, task_id=self.request.id):
+    with _about(message, self.request):
         outcome = restore(this_node(), message)
         ends_as(ending_of(outcome, _outlook(outcome, message.dependency_id)))
         return outcome
 
 
-def _read(args: Sequence[Any], kwargs: dict[str, Any], type_: type[M], *, task_id: str) -> M | None:
+def _about(message: Take | Restore, request: Any) -> AbstractContextManager[None]:
+    """Say on every line of a take or restore which run, wait and message it is about."""
+    return bound_contextvars(
+        run_id=message.run_id,
+        wait_number=message.wait_number,
+        dependency_id=message.dependency_id,
+        task=request.task,
+        message_id=request.id,
+    )
+
+
+def _read(args: Sequence[Any], kwargs: dict[str, Any], type_: type[M], *, request: Any) -> M | None:
     """Read what the message says; what breaks a rule is set aside, since nobody is there to be told."""
+    task, message_id = request.task, request.id
     # As Celery's own client writes it: what kombu decoded may hold numbers and texts that ours refuses to encode.
     raw = json.dumps(kwargs, default=str).encode()
     try:
@@ -83,14 +96,23 @@ def _read(args: Sequence[Any], kwargs: dict[str, Any], type_: type[M], *, task_i
             raise Refused("args has values; expected keyword arguments only.", field="args")
         return read(raw, type_)
     except Refused as refused:
-        log.warning("message.refused", task_id=task_id, code=refused.code, problem=refused.message)
+        log.info(
+            "message.refused",
+            code=refused.code,
+            problem=refused.message,
+            queue=checkpoints_queue(settings.node),
+            task=task,
+            message_id=message_id,
+            facts=refused.facts,
+        )
         rejection = Rejection(
             queue=checkpoints_queue(settings.node),
             code=refused.code,
             problem=refused.message,
             facts=refused.facts,
             raw=raw[:65_536],
-            message_id=task_id,
+            message=task,
+            message_id=message_id,
         )
         with this_node().connections.pool.connection() as conn:
             keep(conn, [rejection])

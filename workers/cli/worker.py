@@ -4,6 +4,7 @@ import os
 import signal
 from threading import Event
 from types import FrameType
+from typing import Any
 
 from shared.settings import Settings, current_settings
 from shared.telemetry import logs
@@ -18,7 +19,7 @@ def run_worker(kind: WorkerKind) -> None:
         SchemaMismatch: The database lacks migrations of this release.
     """
     settings = current_settings()
-    logs.set_up()
+    logs.set_up(worker=kind, urls=_urls(settings))
     match kind:
         case WorkerKind.CHECKPOINT:
             _run_checkpoint(settings)
@@ -32,18 +33,25 @@ def run_worker(kind: WorkerKind) -> None:
             run_flower(settings)
 
 
+def _urls(settings: Settings) -> list[str]:
+    """Return all that hold a password."""
+    own = [settings.database_url.get_secret_value(), settings.broker_url.get_secret_value()]
+    return [*own, os.environ.get("CHECKPOINT_FLOWER_URL", "")]
+
+
 def _run_checkpoint(settings: Settings) -> None:
     from shared.queues import checkpoints_queue  # noqa: PLC0415 - each kind imports its own
     from workers.checkpoint.tasks import app  # noqa: PLC0415
 
-    app.worker_main(
+    _run_celery(
+        app,
         _celery_arguments(
             WorkerKind.CHECKPOINT,
             settings,
             queue=checkpoints_queue(settings.node),
             # A take waits for an engine's command, not for Python.
             threads=settings.take_concurrency,
-        )
+        ),
     )
 
 
@@ -51,11 +59,20 @@ def _run_resume(settings: Settings) -> None:
     from workers.resume.tasks import app  # noqa: PLC0415
 
     # Its drain reads `resumes` itself; Celery's part is to be seen, and has a queue that stays empty.
-    app.worker_main(_celery_arguments(WorkerKind.RESUME, settings, queue="resume.control", threads=1))
+    _run_celery(app, _celery_arguments(WorkerKind.RESUME, settings, queue="resume.control", threads=1))
+
+
+def _run_celery(app: Any, arguments: list[str]) -> None:
+    from workers.cli.celery_lines import take_over  # noqa: PLC0415
+
+    take_over()
+    app.worker_main(arguments)
 
 
 def _celery_arguments(kind: WorkerKind, settings: Settings, *, queue: str, threads: int) -> list[str]:
     return [
+        # Without the banner, which is no line of a log.
+        "--quiet",
         "worker",
         "--pool=threads",
         f"--concurrency={threads}",

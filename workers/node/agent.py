@@ -11,6 +11,7 @@ from threading import Event, Thread
 from typing import Final
 
 import structlog
+from structlog.contextvars import bound_contextvars
 
 from shared.db import checkpoints, nodes
 from shared.db.moment import is_of_the_moment
@@ -110,14 +111,14 @@ def settle_what_stands(node: Node) -> int:
         ours = checkpoints.of_workloads(conn, standing)
     for run_id, workload in ours:
         # Busy: whoever has it knows better. Settling reads Postgres again, under the lock.
-        with node.lock(run_id) as lock:
+        with bound_contextvars(run_id=run_id), node.lock(run_id) as lock:
             if lock is None:
                 continue
             try:
                 outcome = settle(node, run_id=run_id, workload=workload)
             except EngineError as error:
-                log.warning("agent.unsettled", run_id=run_id, error=error.message)
+                log.warning("agent.unsettled", error=error.message)
                 continue
             effect("agent.settled")
-            log.debug("agent.settled", run_id=run_id, outcome=outcome)
+            log.debug("agent.settled", outcome=outcome)
     return len(ours)

@@ -3,7 +3,7 @@
 -- nobody works on it). None: not due, over, or nothing to take; `state` tells which. Dependency first, then
 -- checkpoint, always. Index: dependency_pkey, checkpoint_dependency_id_key.
 WITH wait AS MATERIALIZED (
-    SELECT d.id, d.run_id, d.wait_number, d.workload, d.due_at
+    SELECT d.id, d.run_id, d.attempt, d.wait_number, d.workload, d.due_at
       FROM dependency d
      WHERE d.id = %(id)s
        AND d.run_id = %(run_id)s
@@ -25,4 +25,5 @@ SELECT w.id, w.run_id, w.wait_number, w.workload ->> 'node', w.workload, 'taking
        look_at = clock() + %(grace)s
  WHERE c.status IN ('deferred', 'taking')
    AND c.due_at <= clock()
-RETURNING c.id, c.dependency_id, c.run_id, c.wait_number, c.workload, c.epoch, c.tries
+RETURNING c.id, c.dependency_id, c.run_id, (SELECT w.attempt FROM wait w) AS attempt, c.wait_number, c.workload,
+          c.epoch, c.tries

@@ -8,7 +8,7 @@ WITH wait AS (
      WHERE d.id = %(dependency_id)s
        AND d.run_id = %(run_id)s
        AND d.resumed_at IS NOT NULL AND d.done_at IS NULL AND d.cancelled_at IS NULL
-    RETURNING d.id
+    RETURNING d.id, d.attempt
 )
 UPDATE checkpoint c
    SET status = 'restoring',
@@ -19,5 +19,5 @@ UPDATE checkpoint c
   FROM wait
  WHERE c.dependency_id = wait.id
    AND (c.status = 'accepted' OR c.status = 'restoring' AND c.lease_until <= clock())
-RETURNING c.id, c.dependency_id, c.run_id, c.wait_number, c.workload, c.epoch, c.location, c.digest, c.image_bytes,
-          c.restores, c.freed_at IS NOT NULL AS is_freed
+RETURNING c.id, c.dependency_id, c.run_id, wait.attempt, c.wait_number, c.workload, c.epoch, c.location, c.digest,
+          c.image_bytes, c.restores, c.freed_at IS NOT NULL AS is_freed
