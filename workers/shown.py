@@ -32,7 +32,6 @@ class Word(StrEnum):
     RESUMED = "resumed"
     RECORDED = "recorded"
     DONE = "done"
-    TAKEN = "taken"
     REFUSED = "refused"
     # Of takes and restores.
     FROZEN = "frozen"

@@ -121,15 +121,16 @@ def _plain(value: object, hide: Callable[[str], str], levels: int) -> Any:
 
 def _escaped(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> EventDict:
     """Show control characters as text: a run's name must not write on an operator's terminal."""
-    return {
-        key.translate(_CONTROL): _escape(value, _CONTROL_IN_LINES if key in _LINES else _CONTROL)
-        for key, value in event_dict.items()
-    }
+    return {key.translate(_CONTROL): _escape(key, value) for key, value in event_dict.items()}
 
 
-def _escape(value: Any, table: Mapping[int, str]) -> Any:
-    # Whatever is no text is shown by its repr, which escapes by itself.
-    return value.translate(table) if isinstance(value, str) else value
+def _escape(key: str, value: Any) -> Any:
+    if not isinstance(value, str):
+        return value  # shown by its repr, which escapes by itself
+    if key in _LINES:
+        # Each with a mark: what an error says must not look like an event.
+        return "\n".join(f"  | {line}" for line in value.translate(_CONTROL_IN_LINES).split("\n"))
+    return value.translate(_CONTROL)
 
 
 def _tell_of_crash(type_: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:

@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
-from shared.errors import BadRequest, DeferredCheckpointError, Misconfigured
+from shared.errors import DeferredCheckpointError
+from shared.telemetry.secrets import hide_passwords
 from shared.vocabulary import CancelReason, WaitReason
+from workers.cli.exits import DONE, FAILED, exit_code
 from workers.cli.kinds import WorkerKind
 
-DONE, FAILED, USED_WRONGLY, NOT_FOUND, UNREACHABLE = range(5)
 DATA = Path(".checkpoints")
 PAGE = 50
 
@@ -70,7 +71,7 @@ def worker(
     """Be one worker process until SIGTERM."""
     from workers.cli.worker import run_worker
 
-    run_worker(kind)
+    raise typer.Exit(run_worker(kind))
 
 
 @app.command()
@@ -206,14 +207,8 @@ def main() -> None:
     try:
         app()
     except DeferredCheckpointError as error:
-        typer.echo(f"checkpoints: {error.message}", err=True)
-        raise SystemExit(_exit_code(error)) from None
-
-
-def _exit_code(error: DeferredCheckpointError) -> int:
-    if isinstance(error, BadRequest | Misconfigured):
-        return USED_WRONGLY
-    return {"unreachable": UNREACHABLE, "not-found": NOT_FOUND}.get(error.code, FAILED)
+        typer.echo(f"checkpoints: {hide_passwords(error.message)}", err=True)
+        raise SystemExit(exit_code(error)) from None
 
 
 if __name__ == "__main__":

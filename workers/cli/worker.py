@@ -6,20 +6,32 @@ from threading import Event
 from types import FrameType
 from typing import Any
 
+import structlog
+
+from shared.errors import DeferredCheckpointError
 from shared.settings import Settings, current_settings
 from shared.telemetry import logs
+from workers.cli.exits import DONE, exit_code
 from workers.cli.kinds import WorkerKind
 
+log = structlog.get_logger(__name__)
 
-def run_worker(kind: WorkerKind) -> None:
-    """Be a worker until SIGTERM; returns or exits when it has stopped.
 
-    Raises:
-        Misconfigured: A setting is wrong, or Flower has no address.
-        SchemaMismatch: The database lacks migrations of this release.
-    """
-    settings = current_settings()
-    logs.set_up(worker=kind, urls=_urls(settings))
+def run_worker(kind: WorkerKind) -> int:
+    """Be a worker until SIGTERM; return the exit code, or exit, when it has stopped or could not start."""
+    logs.set_up(worker=kind)
+    try:
+        settings = current_settings()
+        logs.set_up(worker=kind, urls=_urls(settings))
+        _run(kind, settings)
+    except DeferredCheckpointError as error:
+        # A setting is wrong, a server is away, the schema is another release's: told as a line like all others.
+        log.critical("worker.refused", code=error.code, problem=error.message, facts=error.facts)
+        return exit_code(error)
+    return DONE
+
+
+def _run(kind: WorkerKind, settings: Settings) -> None:
     match kind:
         case WorkerKind.CHECKPOINT:
             _run_checkpoint(settings)
