@@ -114,6 +114,11 @@ class Keys:
         """Return the list of messages set aside, newest first, until the sweeper takes them to Postgres."""
         return f"{self.prefix}checkpoint:rejected"
 
+    @property
+    def room(self) -> str:
+        """Return what a sweeper writes to see whether Redis takes messages."""
+        return f"{self.prefix}checkpoint:room"
+
     def drains(self, queue: str) -> str:
         """Return the sorted set of the lists of `taken` by the moment their drain's lease is over, in milliseconds."""
         return f"{self.prefix}checkpoint:drains:{queue}"

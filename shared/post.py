@@ -12,7 +12,9 @@ from typing import Final, TypeAlias
 from uuid import uuid4
 
 import msgspec
+import structlog
 from redis import Redis, RedisError
+from redis.exceptions import OutOfMemoryError
 
 from shared.broker import Command, Keys, round_trip
 from shared.held import LOOK_AHEAD, Held, hold_commands
@@ -20,6 +22,8 @@ from shared.held import LOOK_AHEAD, Held, hold_commands
 Kwargs: TypeAlias = bytes | msgspec.Struct | Mapping[str, object]
 NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 _encode = msgspec.json.Encoder().encode
+
+log = structlog.get_logger(__name__)
 
 
 def envelope(
@@ -136,6 +140,22 @@ class Post:
         for error in errors:
             if error:
                 raise error
+
+    def send_what_fits(self) -> None:
+        """Send what was added; what a full Redis has no room for stays, to be sent again.
+
+        Raises:
+            RedisError: Another error than that Redis is full.
+        """
+        try:
+            self.send()
+        except OutOfMemoryError as error:
+            log.warning("message.left-to-sweeper", error=str(error))
+
+    @property
+    def is_unsent(self) -> bool:
+        """Whether anything is here that Redis has not taken."""
+        return bool(self._pushes or self._held or self._holding or self._last)
 
 
 def _refused(commands: list[Command], errors: list[RedisError | None]) -> list[Command]:

@@ -49,6 +49,11 @@ class System:
         if WorkerKind.CHECKPOINT in chosen:
             wait_until(self.node_is_seen)
 
+    def spawn(self, *kinds: WorkerKind) -> None:
+        """Start workers (all kinds if none is named), without waiting until they do their work."""
+        for kind in kinds or ALL:
+            self._start(kind, {})
+
     def kill(self, kind: WorkerKind) -> None:
         """Kill -9 every worker of a kind."""
         for process in self._processes.pop(kind, []):

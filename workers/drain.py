@@ -8,6 +8,7 @@ section 2.
 
 import os
 import time
+from collections import deque
 from collections.abc import Sequence
 from importlib.resources import files
 from threading import Event, Thread
@@ -17,9 +18,10 @@ from uuid import uuid4
 import structlog
 from psycopg import Connection
 from redis import RedisError
+from redis.exceptions import OutOfMemoryError
 from structlog.contextvars import bind_contextvars
 
-from shared.broker import Command, Keys, connect, round_trip
+from shared.broker import Command, Keys, connect, round_trip, run
 from shared.db.moment import is_of_the_moment, is_of_the_schema
 from shared.db.pool import check
 from shared.db.pool import connect as connect_postgres
@@ -35,9 +37,12 @@ BLOCK_SECONDS: Final = 1  # also the longest time until a stop is heard
 LEASE_MS: Final = 6_000  # several turns; a killed drain's messages come back after it
 AWAY: Final = 0.2  # seconds between two looks at a server that is away
 PROOF_SECONDS: Final = 5.0  # an idle drain looks this often whether Postgres is there
+UNSENT_MAX: Final = 10  # batches whose answers wait here for room in Redis; what a sweep finds is left to it
 EXIT_BROKEN: Final = 70
 
 TAKE_SCRIPT: Final = files("workers").joinpath("take.lua").read_text()
+# A full Redis runs it all the same: what is taken is what makes room. Redis 6.2 knows no such flag, and refuses.
+TAKE_WHEN_FULL_SCRIPT: Final = f"#!lua flags=allow-oom\n{TAKE_SCRIPT}"
 
 log = structlog.get_logger(__name__)
 
@@ -64,6 +69,7 @@ class Drain:
         self._lists = (self._queue, self._taken, keys.drains(story.queue))
         self._conn: Connection[Any] | None = None
         self._is_in_doubt = True  # something may lie in our list that was not handled
+        self._unsent: deque[Post] = deque(maxlen=UNSENT_MAX)
         self._stopping = Event()
         self._thread = Thread(target=self._run, name=f"drain-{story.queue}", daemon=True)
         self._proven_at = -PROOF_SECONDS
@@ -126,13 +132,33 @@ class Drain:
         self._is_in_doubt = True
         answers = round_trip(self._redis, commands)
         for answer in answers:
+            if isinstance(answer, OutOfMemoryError):
+                return self._take_when_full()
             if isinstance(answer, RedisError):
                 raise answer
+        self._send_unsent()
         return cast("list[bytes]", answers[-1])
 
+    def _take_when_full(self) -> list[bytes]:
+        """Take without waiting on the server: BLMOVE is refused there however little it moves."""
+        take: Command = ("EVAL", TAKE_WHEN_FULL_SCRIPT, 3, *self._lists, BATCH_MESSAGES, BATCH_BYTES, LEASE_MS)
+        batch = cast("list[bytes]", run(self._redis, take)[0])
+        if not batch:
+            self._stopping.wait(AWAY)
+        return batch
+
+    def _send_unsent(self) -> None:
+        """Send what a full Redis refused, now that it takes writes again."""
+        while self._unsent:
+            self._unsent[0].send_what_fits()
+            if self._unsent[0].is_unsent:
+                return
+            self._unsent.popleft()
+
     def _handle(self, batch: Sequence[bytes]) -> Handled:
+        post = self._post()
         try:
-            return handle(self._story, batch, conn=self._postgres(), post=self._post())
+            handled = handle(self._story, batch, conn=self._postgres(), post=post)
         except Exception as error:
             if isinstance(error, RedisError) or is_of_the_moment(error) or is_of_the_schema(error):
                 raise
@@ -146,10 +172,19 @@ class Drain:
                 [*first.returns, *second.returns],
                 [*first.shown, *second.shown],
             )
+        self._keep_unsent(post)
+        return handled
 
     def _set_aside(self, raw: bytes, error: Exception) -> Handled:
         log.error("message.set-aside", exc_info=error)
-        return set_aside(self._story, raw, error, conn=self._postgres(), post=self._post())
+        post = self._post()
+        handled = set_aside(self._story, raw, error, conn=self._postgres(), post=post)
+        self._keep_unsent(post)
+        return handled
+
+    def _keep_unsent(self, post: Post) -> None:
+        if post.is_unsent:
+            self._unsent.append(post)
 
     def _prove_postgres(self) -> None:
         """Touch Postgres now and then, so that an idle worker without one is not called ready."""

@@ -59,7 +59,8 @@ def handle(story: Story, raws: Sequence[bytes], *, conn: Connection[Any], post: 
 
     Raises:
         psycopg.Error: Nothing was written.
-        redis.RedisError: All was written, not all was sent.
+        redis.RedisError: All was written, not all was sent. That Redis is full is none: what it has no room for stays
+            in the post, and a sweep finds it too; the batch must not wait for room that only draining makes.
     """
     opened = [open_letter(raw, queue=story.queue, types=story.types) for raw in raws]
     letters = [one for one in opened if isinstance(one, Letter)]
@@ -78,7 +79,7 @@ def handle(story: Story, raws: Sequence[bytes], *, conn: Connection[Any], post: 
     _add_receipts(post, letters, written.refused)
     for one in returns:
         _add_refusal(post, one)
-    post.send()
+    post.send_what_fits()
     effect(f"{story.queue}.sent")
     return Handled(letters, returns, written.shown)
 
@@ -93,7 +94,7 @@ def set_aside(story: Story, raw: bytes, error: Exception, *, conn: Connection[An
         returned = _addressed(conn, opened)
         rejections.keep(conn, [returned.rejection])
     _add_refusal(post, returned)
-    post.send()
+    post.send_what_fits()
     return Handled([], [returned])
 
 

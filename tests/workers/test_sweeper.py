@@ -1,5 +1,6 @@
 """A sweep reads Postgres alone: each row that is looked at says what it calls for, and is moved on first."""
 
+import dataclasses
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -9,6 +10,7 @@ import pytest
 from bad_defers import good, moment, timed
 from letterbox import Letterbox
 from psycopg import Connection
+from redis import Redis, RedisError
 from sql_door import SqlDoor
 
 from shared.broker import run
@@ -246,3 +248,19 @@ def test_a_turn_looks_at_more_than_a_batch(sweep: Sweep, door: SqlDoor, letterbo
     assert sweep(timedelta(0)) == 600
 
     assert len(letterbox.on(NODE_QUEUE)) == 600
+
+
+def test_nothing_is_moved_on_while_redis_takes_no_messages(
+    connections: Connections, conn: Connection[Any], door: SqlDoor, letterbox: Letterbox
+) -> None:
+    """Each look doubles the gap to the next: one that sends in vain would make a run late long after Redis is back."""
+    name = a_wait(door, good(delay_ms=0))
+    before = door.row(name)["look_at"]
+    nobody = dataclasses.replace(connections, redis=Redis(host="127.0.0.1", port=1))
+
+    with pytest.raises(RedisError):
+        turn(nobody, conn)
+    assert door.row(name)["look_at"] == before
+
+    assert turn(connections, conn) == 1
+    assert len(letterbox.on(NODE_QUEUE)) == 1

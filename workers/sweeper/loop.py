@@ -14,7 +14,7 @@ from shared.db.notices import listen, wait_for_notice
 from shared.db.pool import connect
 from shared.db.sweeps import seconds_to_next
 from shared.pulse import Pulse
-from workers.sweeper.sweeps import ROWS, retire, sweep_checkpoints, sweep_rejected, sweep_waits
+from workers.sweeper.sweeps import ROWS, require_room, retire, sweep_checkpoints, sweep_rejected, sweep_waits
 
 ROUNDS: Final = 20  # of 500 rows; then the others have their turn
 AWAY_SECONDS: Final = 0.5
@@ -58,7 +58,13 @@ def run(at: Connections, stopping: Event, pulse: Pulse) -> None:
 
 
 def turn(at: Connections, conn: Connection[Any]) -> int:
-    """Look at everything whose time has come, within the limit of a turn; return how many rows that were."""
+    """Look at everything whose time has come, within the limit of a turn; return how many rows that were.
+
+    Raises:
+        RedisError: Redis takes no messages now. No row was moved on to a later look for nothing.
+    """
+    # Each look that sends in vain doubles the time to the next: after half a minute without Redis that is another.
+    require_room(at)
     started = time.monotonic()
     count = 0
     for sweep in (sweep_waits, sweep_checkpoints):

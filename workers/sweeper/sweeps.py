@@ -24,8 +24,18 @@ from shared.tokens import raise_commands
 
 ROWS: Final = 500  # 40 ms on a table of a million rows, short enough not to hold up others
 REJECTED: Final = 100
+ROOM_SECONDS: Final = 60
 
 log = structlog.get_logger(__name__)
+
+
+def require_room(at: Connections) -> None:
+    """Write something that nobody reads, to see whether Redis takes messages now.
+
+    Raises:
+        RedisError: It is away, read-only or full.
+    """
+    run(at.redis, ("SET", at.keys.room, 1, "EX", ROOM_SECONDS))
 
 
 def sweep_waits(at: Connections, conn: Connection[Any]) -> int:
