@@ -87,7 +87,7 @@ def test_what_earlier_claims_left_is_found_by_name(store: ImageStore, store_fold
     (store_folder / "17-2").mkdir()
     (store_folder / "17-2" / f"{ARCHIVE}#1").write_bytes(b"half an upload, as a kill -9 leaves it")
 
-    store.discard_earlier("17-4")
+    store.discard(*earlier_names("17-4"))
 
     assert sorted(path.name for path in store_folder.iterdir()) == ["1-3", "117-1", "17-4", "17-5"]
 

@@ -4,6 +4,7 @@ from shared.errors import EngineUnsupported, Misconfigured
 from shared.settings import Settings
 from shared.vocabulary import EngineName
 from workers.engines.engine import Engine
+from workers.engines.process import ProcessEngine
 from workers.engines.simulate import Simulate
 
 
@@ -29,8 +30,14 @@ def engine_for(name: EngineName, settings: Settings) -> Engine:
     Raises:
         EngineUnsupported: This node does not offer it, or it is not built yet.
     """
-    if name in offered_engines(settings) and name is EngineName.SIMULATE:
-        return Simulate(settings.simulate_command, seconds=settings.engine_timeout_ms / 1000)
+    if name in offered_engines(settings):
+        match name:
+            case EngineName.SIMULATE:
+                return Simulate(settings.simulate_command, seconds=settings.engine_timeout_ms / 1000)
+            case EngineName.PROCESS:
+                return ProcessEngine(settings)
+            case EngineName.DOCKER | EngineName.CRI:
+                pass
     raise EngineUnsupported(
         f"this node has no engine {name}; it offers {settings.engines or 'none'}. "
         "Name its engines in CHECKPOINT_ENGINES, or send the workload's own node.",

@@ -48,10 +48,11 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class StoredImage:
-    """An image that the store has: what its manifest must hash to, and how large it is there."""
+    """An image that the store has: what its manifest must hash to, how large it is there, and unpacked."""
 
     digest: str
     image_bytes: int
+    dump_bytes: int
 
 
 class ImageStore:
@@ -108,7 +109,7 @@ class ImageStore:
         self._ask(lambda: obstore.put(self._store, f"{name}/{MANIFEST}", raw))
         if self._folder is not None:
             _write_through(self._folder, name)
-        return StoredImage(digest_of(raw, key=self._key), manifest.archive.size + len(raw))
+        return StoredImage(digest_of(raw, key=self._key), manifest.archive.size + len(raw), manifest.size)
 
     def fetch(self, name: str, *, digest: str | None, into: Path, stop: Event) -> Manifest:
         """Unpack an image into an empty folder; it is compared with its digest before anything is unpacked.
@@ -141,32 +142,23 @@ class ImageStore:
             raise ImageRefused(f"the manifest of image {name} has {found.meta['size']} bytes; too many.", name=name)
         return read_manifest(bytes(self._ask(found.bytes)), name=name, digest=digest, keys=self._keys)
 
-    def discard(self, name: str) -> None:
-        """Remove an image, or what half an upload left of it; one that is gone is ignored.
+    def discard(self, *names: str) -> None:
+        """Remove images, or what half an upload left of them; one that is gone is ignored.
 
         Raises:
             EngineUnavailable: The store refuses, or does not answer.
         """
-        _expect_name(name)
-        if self._folder is not None:
+        for name in names:
+            _expect_name(name)
+        if self._folder is None:
+            parts = [f"{name}/{part}" for name in names for part in (MANIFEST, ARCHIVE)]
+            if parts:
+                self._ask(lambda: obstore.delete(self._store, parts))
+            return
+        for name in names:
             # By hand: the store does not list what a killed upload left.
             folder = self._folder / name
-            self._ask(lambda: shutil.rmtree(folder) if folder.exists() else None)
-            return
-        for part in (MANIFEST, ARCHIVE):
-            try:
-                self._ask(lambda part=part: obstore.delete(self._store, f"{name}/{part}"))
-            except RunGone:
-                continue
-
-    def discard_earlier(self, name: str) -> None:
-        """Remove what earlier claims of the same checkpoint left: workers that died before their offer.
-
-        Raises:
-            EngineUnavailable: The store refuses, or does not answer.
-        """
-        for earlier in earlier_names(name):
-            self.discard(earlier)
+            self._ask(lambda folder=folder: shutil.rmtree(folder) if folder.exists() else None)
 
     def _discard_if_possible(self, name: str) -> None:
         try:
