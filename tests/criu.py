@@ -28,6 +28,21 @@ def why_not_criu() -> str | None:
     return None
 
 
-def with_criu(settings: Settings) -> Settings:
-    """Return settings with which the engine `process` works here."""
-    return settings.model_copy(update={"criu_path": criu_path()})
+def with_criu(settings: Settings, folder: Path, *, script: str = 'exec "$CRIU" "$@"') -> Settings:
+    """Return settings with which a node offers the engine `process`.
+
+    Args:
+        settings: Of the test's system.
+        folder: For a shell script in criu's place.
+        script: What it does; the real one is `$CRIU`.
+    """
+    path = folder / "criu"
+    path.write_text(f'#!/bin/sh\nCRIU="{criu_path()}"\n{script}\n')
+    path.chmod(0o755)
+    return settings.model_copy(update={"engines": "process", "criu_path": str(path)})
+
+
+def stored_in(settings: Settings) -> list[str]:
+    """Return the names of the images in a system's store, and of the claims at work on its node."""
+    folders = (Path(settings.image_store.removeprefix("file://")), settings.work_folder)
+    return sorted(path.name for folder in folders if folder.exists() for path in folder.iterdir())
