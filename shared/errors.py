@@ -59,6 +59,12 @@ class EngineUnsupported(EngineError):
     code = "engine-unsupported"
 
 
+class ImageRefused(EngineUnsupported):
+    """An image is not what was accepted, or above a limit: it is never restored."""
+
+    code = "image-refused"
+
+
 class RunGone(EngineError):
     """The workload does not exist, is not marked as one, or its pid belongs to another process now."""
 

@@ -29,6 +29,12 @@ Period = Annotated[int, Field(ge=1, le=10**12)]
 Delay = Annotated[int, Field(ge=0, le=DELAY_LIMIT_MS)]
 
 
+def default_image_store() -> str:
+    """Return a folder of this user that survives a restart of the machine, as a URL."""
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return (Path(state) / "checkpoints" / "images").absolute().as_uri()
+
+
 def default_node() -> str:
     """Return the host name as a node name: lower case, every other character as `-`."""
     name = re.sub(r"[^a-z0-9-]", "-", platform.node().lower())[:63].lstrip("-")
@@ -122,6 +128,48 @@ class Settings(BaseSettings):
     )
     health_limit_ms: Period = Field(
         default=60_000, description="A worker's loop that has not turned for longer stands still."
+    )
+    criu_path: str = Field(default="criu", description="The program criu of the engine `process`: a name or a path.")
+    process_tcp: Literal["close", "established"] = Field(
+        default="close",
+        description="TCP connections of a restored process: `close`: it finds them closed and connects again; "
+        "`established`: they go on if their peers kept them, for waits shorter than any peer's patience.",
+    )
+    work_folder: Path = Field(
+        default_factory=lambda: Path(tempfile.gettempdir()) / f"checkpoint-work-{os.getuid()}",
+        description="Folder of dumps and restores in progress; all workers of a node share it. "
+        "It needs room for the memory of what is frozen at once.",
+    )
+    image_store: str = Field(
+        default_factory=default_image_store,
+        description="Where images are kept: file:///FOLDER or s3://BUCKET/PREFIX (with Amazon's own AWS_ variables). "
+        "Each database needs one of its own: images are named by the ids of its rows.",
+    )
+    image_key: SecretStr | None = Field(
+        default=None,
+        min_length=16,
+        description="Signs images, for a store that others can write to. Images without its signature are refused.",
+    )
+    image_key_before: SecretStr | None = Field(
+        default=None, min_length=16, description="The key before this one: images that it signed are still restored."
+    )
+    image_level: Annotated[int, Field(ge=1, le=19)] = Field(
+        default=1,
+        description="Compression of images (zstd): higher is smaller and slower; the process stands meanwhile.",
+    )
+    image_files_max: Annotated[int, Field(ge=1)] = Field(
+        default=100_000, description="An image with more files is neither stored nor restored."
+    )
+    image_bytes_max: Annotated[int, Field(ge=1)] = Field(
+        default=64 * 2**30, description="An image that is larger unpacked is neither stored nor restored."
+    )
+    image_ratio_max: Annotated[int, Field(ge=1)] = Field(
+        default=50_000,
+        description="An image that grows by a larger factor when unpacked is neither stored nor restored.",
+    )
+    free_bytes_min: Annotated[int, Field(ge=0)] = Field(
+        default=256 * 2**20,
+        description="So much stays free on the disk of the work folder: a dump or restore that would need it waits.",
     )
 
     @model_validator(mode="after")

@@ -74,6 +74,8 @@ def settings(database_url: str, tmp_path: Path) -> Settings:
             "key_prefix": f"{unique}:",
             "lock_folder": tmp_path / "locks",
             "health_folder": tmp_path / "health",
+            "work_folder": tmp_path / "work",
+            "image_store": (tmp_path / "images").as_uri(),
             "sweep_period_ms": 200,
             "take_grace_ms": 500,
             "resend_first_ms": 1_000,

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Protocol
 from uuid import uuid4
 
 from waiting import wait_until
@@ -21,6 +22,20 @@ while True:
     os.write(out, b"%d\\n" % number)
     time.sleep(0.002)
 """
+
+
+class WaitingRun(Protocol):
+    """What an upstream knows of any run."""
+
+    @property
+    def id(self) -> str:
+        """Its id."""
+        ...
+
+    @property
+    def workload(self) -> Workload:
+        """Where it lives."""
+        ...
 
 
 class Run:

@@ -85,6 +85,11 @@ class System:
         )
         return bool(rows)
 
+    def logged(self, *words: str) -> list[str]:
+        """Return the lines of all logs in which all of these words stand."""
+        lines = [line for log in self._logs.iterdir() for line in log.read_text(errors="replace").splitlines()]
+        return [line for line in lines if all(word in line for word in words)]
+
     def rows(self, query: str, *values: Any) -> list[dict[str, Any]]:
         """Return the rows of a query on the test's database."""
         with psycopg.connect(self.settings.database_url.get_secret_value()) as conn:

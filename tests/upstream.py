@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from threading import Event, Thread
 from typing import Any
 
-from runs import Run
+from runs import WaitingRun
 from waiting import wait_until
 
 from shared.client import Checkpoints, Complete, Continue, Defer, Dependency
@@ -38,24 +38,24 @@ class Upstream:
         self._listener.join()
         self.client.close()
 
-    def wait_for_task(self, run: Run, number: int = 1, **fields: Any) -> DeferAnswer:
+    def wait_for_task(self, run: WaitingRun, number: int = 1, **fields: Any) -> DeferAnswer:
         """Register that a run waits for a task; `fields` are those of `Defer`."""
         wait = a_wait(run.id, run.workload, number, **fields)
         answer = self.client.defer(wait)
         assert answer is not None
         return answer
 
-    def wait_for_time(self, run: Run, seconds: float, number: int = 1, **fields: Any) -> DeferAnswer:
+    def wait_for_time(self, run: WaitingRun, seconds: float, number: int = 1, **fields: Any) -> DeferAnswer:
         """Register that a run waits for a time from now."""
         resume_at = datetime.now(UTC) + timedelta(seconds=seconds)
         dependency = Dependency(dependency_id(run.id, number), resume_at=resume_at)
         return self.wait_for_task(run, number, reason=WaitReason.DURATION, dependency=dependency, **fields)
 
-    def complete(self, run: Run, number: int = 1, outcome: Any = None) -> None:
+    def complete(self, run: WaitingRun, number: int = 1, outcome: Any = None) -> None:
         """Say that what the run's wait is for is over, with success."""
         self.client.complete(a_completion(run.id, number, outcome))
 
-    def continuation(self, run: Run, number: int = 1) -> Continue:
+    def continuation(self, run: WaitingRun, number: int = 1) -> Continue:
         """Wait for the continuation of a wait."""
         return wait_until(lambda: self.heard[run.id, number])[0]
 

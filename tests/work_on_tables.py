@@ -175,7 +175,7 @@ WORK: Final[dict[str, tuple[Work, int, int]]] = {
     "put back": (lambda c: checkpoints.retry(c, claim(TAKING), delay=SECOND, grace=SECOND, error="e"), 1, 60),
     "close": (lambda c: checkpoints.close(c, claim(TAKING).id, epoch=1, status="refused"), 1, 60),
     "free": (lambda c: checkpoints.freed(c, numbers(OVER, 1)[0]), 1, 60),
-    "discard": (lambda c: checkpoints.discard(c, numbers(OVER, 1)[0]), 1, 60),
+    "discard": (lambda c: checkpoints.discard(c, numbers(OVER, 1)[0], phases={}), 1, 60),
     "the newest wait of a workload": (
         lambda c: checkpoints.newest_wait(c, run_id=one(FROZEN)["run_id"], workload=workload(FROZEN)),
         1,
@@ -187,7 +187,7 @@ WORK: Final[dict[str, tuple[Work, int, int]]] = {
         10,
     ),
     "claim a restore": (lambda c: restores.claim_restore(c, **one(TO_RESTORE), lease=SECOND), 1, 60),
-    "permit": (lambda c: restores.permit(c, restore_claim(), workload=workload(1)), 1, 60),
+    "permit": (lambda c: restores.permit(c, restore_claim(), workload=workload(1), phases={}, grace=SECOND), 1, 60),
     "read a permit": (lambda c: restores.is_permitted(c, restore_claim()), 1, 60),
     "give a restore back": (lambda c: restores.give_back(c, restore_claim(), error="e"), 1, 60),
     "sweep 500 waits": (sweep_waits, 500, 40),

@@ -1,5 +1,6 @@
 """The rows of `checkpoint`: claimed, offered, put back, closed, freed, restored. Every write carries its epoch."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -41,7 +42,7 @@ class State:
     epoch: int | None
     is_freed: bool
     is_discarded: bool
-    location: str | None
+    restored_workload: dict[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,7 @@ def offer(
     location: str,
     digest: str | None,
     image_bytes: int,
-    phases: dict[str, int],
+    phases: Mapping[str, int],
     grace: timedelta,
 ) -> bool:
     """Hand an image to Postgres. False: the wait ended, or the claim is another's; the caller rolls back."""
@@ -105,7 +106,7 @@ def offer(
                 "location": location,
                 "digest": digest,
                 "image_bytes": image_bytes,
-                "phases": Jsonb(phases),
+                "phases": Jsonb(dict(phases)),
                 "grace": grace,
             },
         ).rowcount
@@ -155,9 +156,12 @@ def freed(conn: Connection[Any], checkpoint_id: int) -> bool:
     return conn.execute(statement("checkpoint/freed"), {"id": checkpoint_id}).rowcount == 1
 
 
-def discard(conn: Connection[Any], checkpoint_id: int) -> bool:
-    """Write down that what a discarded checkpoint stored is gone. False: somebody did before."""
-    return conn.execute(statement("checkpoint/discard"), {"id": checkpoint_id}).rowcount == 1
+def discard(conn: Connection[Any], checkpoint_id: int, *, phases: Mapping[str, int]) -> bool:
+    """Write down that what a restored or discarded checkpoint stored is gone. False: somebody did before."""
+    return (
+        conn.execute(statement("checkpoint/discard"), {"id": checkpoint_id, "phases": Jsonb(dict(phases))}).rowcount
+        == 1
+    )
 
 
 def outlook(conn: Connection[Any], dependency_id: str) -> Outlook | None:
@@ -178,7 +182,7 @@ def newest_wait(conn: Connection[Any], *, run_id: str, workload: dict[str, Any])
 
 
 def of_workloads(conn: Connection[Any], workloads: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
-    """Return the run and the workload of each process that was ever frozen among these."""
+    """Return the run and the workload of each process that was ever frozen, or restored, among these."""
     return conn.execute(
         statement("checkpoint/of_workloads"), {"workloads": [Jsonb(one) for one in workloads]}
     ).fetchall()

@@ -1,5 +1,6 @@
 """The rows of `checkpoint` on their way back: claimed under a lease, permitted, given back."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -37,12 +38,25 @@ def claim_restore(conn: Connection[Any], dependency_id: str, *, run_id: str, lea
         ).fetchone()
 
 
-def permit(conn: Connection[Any], claim: RestoreClaim, *, workload: dict[str, Any]) -> bool:
+def permit(
+    conn: Connection[Any],
+    claim: RestoreClaim,
+    *,
+    workload: dict[str, Any],
+    phases: Mapping[str, int],
+    grace: timedelta,
+) -> bool:
     """Permit a held process to run. False: not, unless a lost answer says so (`is_permitted`)."""
     return (
         conn.execute(
             statement("checkpoint/permit"),
-            {"id": claim.id, "epoch": claim.epoch, "workload": Jsonb(workload)},
+            {
+                "id": claim.id,
+                "epoch": claim.epoch,
+                "workload": Jsonb(workload),
+                "phases": Jsonb(dict(phases)),
+                "grace": grace,
+            },
         ).rowcount
         == 1
     )

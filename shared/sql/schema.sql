@@ -571,7 +571,7 @@ WITH (fillfactor='80');
 
 CREATE FUNCTION has_duty(c checkpoint) RETURNS boolean
     LANGUAGE sql STABLE
-    RETURN (((c).status = ANY (ARRAY['taking'::text, 'deferred'::text])) OR (((c).status = ANY (ARRAY['accepted'::text, 'restoring'::text, 'restored'::text, 'discarded'::text])) AND ((c).freed_at IS NULL)) OR (((c).status = 'discarded'::text) AND ((c).discarded_at IS NULL)));
+    RETURN (((c).status = ANY (ARRAY['taking'::text, 'deferred'::text])) OR (((c).status = ANY (ARRAY['accepted'::text, 'restoring'::text, 'restored'::text, 'discarded'::text])) AND ((c).freed_at IS NULL)) OR (((c).status = ANY (ARRAY['restored'::text, 'discarded'::text])) AND ((c).discarded_at IS NULL)));
 
 CREATE FUNCTION insert_wait(w dependency, newest dependency) RETURNS boolean
     LANGUAGE plpgsql
@@ -1201,6 +1201,8 @@ ALTER TABLE ONLY wait_reason
     ADD CONSTRAINT wait_reason_pkey PRIMARY KEY (reason);
 
 CREATE INDEX checkpoint_look_at ON checkpoint USING btree (look_at) WHERE (look_at IS NOT NULL);
+
+CREATE INDEX checkpoint_of_restored ON checkpoint USING btree (restored_workload) WHERE (restored_workload IS NOT NULL);
 
 CREATE INDEX checkpoint_of_workload ON checkpoint USING btree (workload);
 

@@ -1,13 +1,19 @@
 """The engines that the conformance suite is run with, and workloads for them."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from shared.messages import Workload
+from shared.settings import Settings
+from shared.vocabulary import EngineName
+from tests.criu import criu_path, why_not_criu
 from tests.engines.counting import MARK, CountingProcess
-from workers.engines.engine import Engine
+from workers.engines.engine import Engine, Image
+from workers.engines.process import ProcessEngine
 from workers.engines.simulate import Simulate
 from workers.node.lock import NodeLock, node_lock
 
@@ -21,10 +27,12 @@ class EngineCase:
     Attributes:
         engine: The engine itself.
         start: Starts a counting workload that it can freeze, marked unless told otherwise.
+        left: Returns the files that it keeps here and in its store.
     """
 
     engine: Engine
     start: Callable[..., CountingProcess]
+    left: Callable[[], list[Path]]
 
 
 @pytest.fixture
@@ -40,10 +48,9 @@ def a_counting_process(tmp_path: Path) -> Iterator[Callable[..., CountingProcess
     """Start processes that count; they are ended after the test."""
     started: list[CountingProcess] = []
 
-    def start(*, mark: dict[str, str] = MARK) -> CountingProcess:
-        process = CountingProcess(tmp_path / f"counting-{len(started)}", mark)
+    def start(*, mark: dict[str, str] = MARK, **where: object) -> CountingProcess:
+        process = CountingProcess(tmp_path / f"counting-{len(started)}", mark, **where)  # pyright: ignore[reportArgumentType]
         started.append(process)
-        process.wait_started()
         return process
 
     yield start
@@ -51,7 +58,75 @@ def a_counting_process(tmp_path: Path) -> Iterator[Callable[..., CountingProcess
         process.end()
 
 
-@pytest.fixture(params=["simulate"])
-def engine_case(a_counting_process: Callable[..., CountingProcess]) -> EngineCase:
+@pytest.fixture
+def process_settings(tmp_path: Path) -> Settings:
+    """Settings of the engine `process`, with folders of the test's own; skipped where CRIU does not work."""
+    if (why := why_not_criu()) is not None:
+        pytest.skip(f"the engine process does not work here: {why}")
+    return Settings.model_validate(
+        {
+            "criu_path": criu_path(),
+            "work_folder": tmp_path / "work",
+            "image_store": (tmp_path / "images").as_uri(),
+            "engine_timeout_ms": SECONDS * 1000,
+        }
+    )
+
+
+def process_case(settings: Settings, start: Callable[..., CountingProcess], **where: object) -> EngineCase:
+    """`process`: a killed workload is gone, and restored from its image."""
+    folders = [settings.work_folder, Path(settings.image_store.removeprefix("file://"))]
+
+    def left() -> list[Path]:
+        return [path for folder in folders if folder.exists() for path in folder.iterdir()]
+
+    return EngineCase(ProcessEngine(settings), partial(start, engine=EngineName.PROCESS, **where), left)
+
+
+@pytest.fixture(params=["simulate", "process", "process in a pid namespace"])
+def engine_case(request: pytest.FixtureRequest, a_counting_process: Callable[..., CountingProcess]) -> EngineCase:
     """Each engine that this project has, one after the other."""
-    return EngineCase(Simulate([], seconds=SECONDS), a_counting_process)
+    if request.param == "simulate":
+        return EngineCase(Simulate([], seconds=SECONDS), a_counting_process, list)
+    settings: Settings = request.getfixturevalue("process_settings")
+    pids = "shared" if request.param == "process" else "own"
+    return process_case(settings, a_counting_process, pids=pids)
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """A counting workload whose image was stored and that was killed then, as an accepted checkpoint's is.
+
+    Attributes:
+        counting: The workload.
+        workload: What it was called.
+        image: What was stored.
+    pids: The pid or thread id that each of its counters had, if they were asked for.
+    """
+
+    counting: CountingProcess
+    workload: Workload
+    image: Image
+    pids: Mapping[str, int] = field(default_factory=dict[str, int])
+
+
+Criu = Callable[..., Engine]
+
+
+@pytest.fixture
+def process_engine(process_settings: Settings, a_counting_process: Callable[..., CountingProcess]) -> EngineCase:
+    """`process` alone, and workloads that share our pids."""
+    return process_case(process_settings, a_counting_process)
+
+
+@pytest.fixture
+def a_criu(process_settings: Settings, tmp_path: Path) -> Criu:
+    """Put a shell script in criu's place, which may call the real one as `"$CRIU"`; returns an engine with it."""
+
+    def make(script: str, **settings: object) -> Engine:
+        path = tmp_path / "criu"
+        path.write_text(f'#!/bin/sh\nCRIU="{process_settings.criu_path}"\n{script}\n')
+        path.chmod(0o755)
+        return ProcessEngine(process_settings.model_copy(update={"criu_path": str(path), **settings}))
+
+    return make

@@ -4,9 +4,16 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
+from typing import Literal
+
+import msgspec
 
 from shared.messages import Workload
+from shared.vocabulary import EngineName
+from tests.engines import starter
 from tests.waiting import wait_until
 
 POLLS = 100
@@ -32,12 +39,63 @@ if role == "main":
     threading.Thread(target=count, args=("thread",), daemon=True).start()
     child = [sys.executable, "-c", os.environ["COUNTING"], folder, "child"]
     environment = {"COUNTING": os.environ["COUNTING"]}
-    subprocess.Popen(child, env=environment)
+    # In a group of its own, as a shell's jobs are.
+    subprocess.Popen(child, env=environment, process_group=0)
 count(role)
 """
 
 
-class CountingProcess:
+class StartedRun:
+    """A run in a session of its own, with its output nowhere, whose starter asks how its processes end.
+
+    Args:
+        folder: For its files.
+        argv: The program.
+        environment: All of it.
+        engine: What its workload names.
+        pids: Whether it has a pid namespace of its own, or shares this one.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        argv: list[str],
+        environment: dict[str, str],
+        *,
+        engine: EngineName = EngineName.SIMULATE,
+        pids: Literal["own", "shared"] = "shared",
+    ) -> None:
+        self.folder = folder
+        pid_file = folder / "pid"
+        self._starter = subprocess.Popen(
+            [sys.executable, "-I", "-S", starter.__file__, str(pid_file), pids, *argv],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+        )
+        wait_until(pid_file.exists)
+        self.pid = int(pid_file.read_text())
+        self._engine = engine
+
+    @property
+    def workload(self) -> Workload:
+        """Return what an upstream would say of it."""
+        return msgspec.structs.replace(workload_of(self.pid), engine=self._engine)
+
+    def moved_to(self, workload: Workload) -> None:
+        """Take note of where it lives now."""
+        assert workload.pid is not None
+        self.pid = workload.pid
+
+    def end(self) -> None:
+        """Kill it and its children, standing or not, and wait for them."""
+        end_session(self.pid)
+        self._starter.wait()
+
+
+class CountingProcess(StartedRun):
     """A process with a thread and a child, each of which counts in a file of its own.
 
     The child is not marked itself; it is a workload's because its parent is.
@@ -45,31 +103,34 @@ class CountingProcess:
     Args:
         folder: For its files.
         mark: What marks it as a workload; empty for a process that must not be touched.
+        engine: What its workload names.
+        pids: Whether it has a pid namespace of its own.
     """
 
-    def __init__(self, folder: Path, mark: dict[str, str] = MARK) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        mark: dict[str, str] = MARK,
+        *,
+        engine: EngineName = EngineName.SIMULATE,
+        pids: Literal["own", "shared"] = "shared",
+    ) -> None:
         folder.mkdir()
         for name in COUNTERS:
             (folder / name).touch()
-        self.folder = folder
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, str(folder), "main"],
-            env={"COUNTING": PROGRAM, **mark},
-            start_new_session=True,
-        )
-
-    @property
-    def workload(self) -> Workload:
-        """Return what an upstream would say of it."""
-        return workload_of(self.process.pid)
+        argv = [sys.executable, "-c", PROGRAM, str(folder), "main"]
+        super().__init__(folder, argv, {"COUNTING": PROGRAM, **mark}, engine=engine, pids=pids)
+        wait_until(lambda: all(self.counts().values()))
 
     def counts(self) -> dict[str, list[int]]:
         """Return what each of its counters has counted so far."""
         return {name: [int(line) for line in (self.folder / name).read_text().splitlines()] for name in COUNTERS}
 
-    def wait_started(self) -> None:
-        """Return once every counter has begun."""
-        wait_until(lambda: all(self.counts().values()))
+    def pids(self) -> dict[str, int]:
+        """Return the pid or thread id of each of its counters."""
+        (thread,) = {int(task.name) for task in _tasks(self.pid)} - {self.pid}
+        (child,) = set(session_members(self.pid)) - {self.pid}
+        return {"main": self.pid, "thread": thread, "child": child}
 
     def assert_runs(self) -> None:
         """Every counter goes on, and none has skipped or repeated a number."""
@@ -81,17 +142,14 @@ class CountingProcess:
         """No thread of any process runs, and over many looks no counter goes on."""
         before = self.counts()
         for _ in range(POLLS):
-            assert session_states(self.process.pid) == {"T"}
+            assert session_states(self.pid) == {"T"}
             assert self.counts() == before
 
     def assert_counted_without_gap(self) -> None:
         """Each counter has counted 1, 2, 3 and so on."""
-        for numbers in self.counts().values():
-            assert numbers == list(range(1, len(numbers) + 1))
-
-    def end(self) -> None:
-        """Kill it and its child, standing or not, and wait for both."""
-        end_session(self.process)
+        for name, numbers in self.counts().items():
+            gaps = [pair for pair in pairwise([0, *numbers]) if pair[1] != pair[0] + 1]
+            assert gaps == [], name
 
 
 def workload_of(pid: int) -> Workload:
@@ -113,21 +171,32 @@ def session_members(session: int) -> list[int]:
 
 def session_states(session: int) -> set[str]:
     """Return the states of all threads of all processes of a session."""
-    tasks = [task for pid in session_members(session) for task in Path(f"/proc/{pid}/task").iterdir()]
+    tasks = [task for pid in session_members(session) for task in _tasks(pid)]
     return {fields[0] for fields in map(_fields, tasks) if fields}
 
 
-def end_session(leader: subprocess.Popen[bytes]) -> None:
-    """Kill every process of a session, also those in other groups, and wait for them."""
+def end_session(session: int) -> None:
+    """Kill every process of a session, also those in other groups, and wait until none lives."""
 
     def is_empty() -> bool:
-        members = session_members(leader.pid)
-        for pid in members:
-            os.kill(pid, signal.SIGKILL)
-        return not members
+        signal_session(session, signal.SIGKILL)
+        return not session_members(session)
 
     wait_until(is_empty)
-    leader.wait()
+
+
+def signal_session(session: int, number: signal.Signals) -> None:
+    """Signal every process of a session, also those in other groups."""
+    for pid in session_members(session):
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+def _tasks(pid: int) -> list[Path]:
+    try:
+        return list(Path(f"/proc/{pid}/task").iterdir())
+    except (FileNotFoundError, ProcessLookupError):
+        return []
 
 
 def _fields(folder: Path) -> list[str]:

@@ -1,5 +1,6 @@
 """What every engine promises, shown with a process that counts: it never counts while it is frozen."""
 
+from collections.abc import Callable
 from threading import Event
 
 import msgspec
@@ -7,15 +8,34 @@ import pytest
 
 from shared.errors import EngineRevoked, RunGone
 from shared.messages import Workload
-from tests.engines.conftest import EngineCase
+from tests.engines.conftest import EngineCase, Frozen
+from tests.engines.counting import session_members
 from workers.engines.engine import Image
 from workers.node.lock import NodeLock
 
 NAME = "17-1"
 NEVER = Event()
 
+Freeze = Callable[[], Frozen]
 
-def later_process_with_the_same_pid(workload: Workload) -> Workload:
+
+@pytest.fixture
+def a_frozen_workload(engine_case: EngineCase, lock: NodeLock) -> Freeze:
+    """Freeze and store a counting workload, then kill it: twice, as every call may come twice."""
+
+    def freeze() -> Frozen:
+        counting = engine_case.start()
+        workload = counting.workload
+        engine_case.engine.freeze(workload, lock=lock, stop=NEVER)
+        image = engine_case.engine.store(workload, name=NAME, lock=lock, stop=NEVER)
+        for _ in range(2):
+            engine_case.engine.kill(workload)
+        return Frozen(counting, workload, image)
+
+    return freeze
+
+
+def earlier_process_with_the_same_pid(workload: Workload) -> Workload:
     """Return what an upstream said of an earlier process that had this pid."""
     assert workload.started_at_ticks is not None
     return msgspec.structs.replace(workload, started_at_ticks=workload.started_at_ticks - 1)
@@ -34,11 +54,13 @@ def test_a_frozen_workload_stands_as_a_whole(engine_case: EngineCase, lock: Node
 
     counting.assert_stands()
     assert engine_case.engine.is_standing(counting.workload)
+    assert counting.workload in engine_case.engine.standing(node="here")
 
     engine_case.engine.thaw(counting.workload)
 
     counting.assert_runs()
     assert not engine_case.engine.is_standing(counting.workload)
+    assert counting.workload not in engine_case.engine.standing(node="here")
 
 
 def test_every_call_may_come_twice(engine_case: EngineCase, lock: NodeLock) -> None:
@@ -60,11 +82,37 @@ def test_a_workload_stands_while_it_is_stored_and_after(engine_case: EngineCase,
     """Nothing of it runs between the dump and the answer: an accepted image must have no running twin."""
     counting = engine_case.start()
     engine_case.engine.freeze(counting.workload, lock=lock, stop=NEVER)
+    before = counting.counts()
 
     image = engine_case.engine.store(counting.workload, name=NAME, lock=lock, stop=NEVER)
 
+    assert counting.counts() == before
     counting.assert_stands()
     assert NAME in image.location
+
+
+def test_a_workload_that_was_stored_goes_on_when_its_offer_is_refused(engine_case: EngineCase, lock: NodeLock) -> None:
+    """As if nothing had been; and the next time it is frozen and stored again."""
+    counting = engine_case.start()
+    for epoch in (1, 2):
+        engine_case.engine.freeze(counting.workload, lock=lock, stop=NEVER)
+        image = engine_case.engine.store(counting.workload, name=f"17-{epoch}", lock=lock, stop=NEVER)
+        engine_case.engine.thaw(counting.workload)
+
+        counting.assert_runs()
+        engine_case.engine.discard(image.location)
+        assert engine_case.left() == []
+
+
+def test_a_killed_workload_is_gone(engine_case: EngineCase, a_frozen_workload: Freeze) -> None:
+    """Its memory is free, and its pids; unless the engine says that it leaves workloads standing."""
+    frozen = a_frozen_workload()
+
+    if engine_case.engine.leaves_standing:
+        frozen.counting.assert_stands()
+    else:
+        assert session_members(frozen.counting.pid) == []
+        assert not engine_case.engine.is_standing(frozen.workload)
 
 
 def test_each_epoch_stores_its_own_image(engine_case: EngineCase, lock: NodeLock) -> None:
@@ -78,44 +126,125 @@ def test_each_epoch_stores_its_own_image(engine_case: EngineCase, lock: NodeLock
         engine_case.engine.discard(first.location)
 
     assert first.location != second.location
-    engine_case.engine.kill(counting.workload)
-    held = engine_case.engine.restore(second, name="17-3", workload=counting.workload, lock=lock, stop=NEVER)
+    workload = counting.workload
+    engine_case.engine.kill(workload)
+    held = engine_case.engine.restore(second, name="17-3", workload=workload, lock=lock, stop=NEVER)
+    counting.moved_to(held)
     assert engine_case.engine.is_standing(held)
 
 
-def test_a_restored_workload_is_held_until_it_is_permitted(engine_case: EngineCase, lock: NodeLock) -> None:
+def test_a_restored_workload_is_held_until_it_is_permitted(
+    engine_case: EngineCase, a_frozen_workload: Freeze, lock: NodeLock
+) -> None:
     """It goes on where it was frozen: no number twice, none left out."""
-    counting = engine_case.start()
-    engine_case.engine.freeze(counting.workload, lock=lock, stop=NEVER)
-    image = engine_case.engine.store(counting.workload, name=NAME, lock=lock, stop=NEVER)
-    for _ in range(2):
-        engine_case.engine.kill(counting.workload)
-    if engine_case.engine.leaves_standing:
-        counting.assert_stands()
+    frozen = a_frozen_workload()
+    before = frozen.counting.counts()
 
-    held = engine_case.engine.restore(image, name="17-2", workload=counting.workload, lock=lock, stop=NEVER)
+    held = engine_case.engine.restore(frozen.image, name="17-2", workload=frozen.workload, lock=lock, stop=NEVER)
 
+    frozen.counting.moved_to(held)
     assert engine_case.engine.is_standing(held)
-    counting.assert_stands()
+    assert held in engine_case.engine.standing(node="here")
+    frozen.counting.assert_stands()
+    assert frozen.counting.counts() == before
     for _ in range(2):
         engine_case.engine.permit(held)
+    frozen.counting.assert_runs()
+
+
+def test_a_restored_workload_is_frozen_and_restored_again(
+    engine_case: EngineCase, a_frozen_workload: Freeze, lock: NodeLock
+) -> None:
+    """A run waits more than once."""
+    frozen = a_frozen_workload()
+    engine, counting = engine_case.engine, frozen.counting
+    image, workload = frozen.image, frozen.workload
+    for id_ in (18, 19):
+        workload = engine.restore(image, name=f"{id_ - 1}-2", workload=workload, lock=lock, stop=NEVER)
+        counting.moved_to(workload)
+        engine.permit(workload)
+        engine.clear(f"{id_ - 1}-2", keep=workload)
+        counting.assert_runs()
+
+        engine.freeze(workload, lock=lock, stop=NEVER)
+        image = engine.store(workload, name=f"{id_}-1", lock=lock, stop=NEVER)
+        engine.kill(workload)
+
+    held = engine.restore(image, name="19-2", workload=workload, lock=lock, stop=NEVER)
+    counting.moved_to(held)
+    engine.permit(held)
     counting.assert_runs()
 
 
-def test_a_repeated_restore_does_not_stop_what_was_permitted(engine_case: EngineCase, lock: NodeLock) -> None:
+def test_a_repeated_restore_does_not_stop_what_was_permitted(
+    engine_case: EngineCase, a_frozen_workload: Freeze, lock: NodeLock
+) -> None:
     """A worker that died after the permit leaves a message behind: the run it finds goes on undisturbed."""
-    counting = engine_case.start()
-    engine_case.engine.freeze(counting.workload, lock=lock, stop=NEVER)
-    image = engine_case.engine.store(counting.workload, name=NAME, lock=lock, stop=NEVER)
-    engine_case.engine.kill(counting.workload)
-    held = engine_case.engine.restore(image, name="17-2", workload=counting.workload, lock=lock, stop=NEVER)
+    frozen = a_frozen_workload()
+    held = engine_case.engine.restore(frozen.image, name="17-2", workload=frozen.workload, lock=lock, stop=NEVER)
+    frozen.counting.moved_to(held)
     engine_case.engine.permit(held)
 
-    again = engine_case.engine.restore(image, name="17-2", workload=counting.workload, lock=lock, stop=NEVER)
+    again = engine_case.engine.restore(frozen.image, name="17-2", workload=frozen.workload, lock=lock, stop=NEVER)
 
     assert again == held
     assert not engine_case.engine.is_standing(again)
-    counting.assert_runs()
+    frozen.counting.assert_runs()
+
+
+def test_a_restore_by_another_claim_takes_the_place_of_one_that_was_not_permitted(
+    engine_case: EngineCase, a_frozen_workload: Freeze, lock: NodeLock
+) -> None:
+    """A worker died between its restore and the permit: in the end one process runs, and it runs once."""
+    frozen = a_frozen_workload()
+    first = engine_case.engine.restore(frozen.image, name="17-2", workload=frozen.workload, lock=lock, stop=NEVER)
+    frozen.counting.moved_to(first)
+
+    second = engine_case.engine.restore(frozen.image, name="17-3", workload=frozen.workload, lock=lock, stop=NEVER)
+
+    assert engine_case.engine.leaves_standing or not engine_case.engine.is_standing(first)
+    frozen.counting.moved_to(second)
+    engine_case.engine.permit(second)
+    frozen.counting.assert_runs()
+
+
+def test_nothing_is_left_of_a_checkpoint_that_was_restored(
+    engine_case: EngineCase, a_frozen_workload: Freeze, lock: NodeLock
+) -> None:
+    """What runs now is not touched, whether it was let go already or not."""
+    frozen = a_frozen_workload()
+    held = engine_case.engine.restore(frozen.image, name="17-2", workload=frozen.workload, lock=lock, stop=NEVER)
+    frozen.counting.moved_to(held)
+
+    for _ in range(2):
+        engine_case.engine.clear("17-2", keep=held)
+
+    frozen.counting.assert_stands()
+    engine_case.engine.permit(held)
+    frozen.counting.assert_runs()
+    assert engine_case.left() == []
+
+
+def test_nothing_is_left_of_a_checkpoint_that_was_discarded(
+    engine_case: EngineCase, a_frozen_workload: Freeze, lock: NodeLock
+) -> None:
+    """Neither its images nor a process that was restored and never permitted; another checkpoint's stay."""
+    frozen = a_frozen_workload()
+    other = engine_case.start()
+    workload = other.workload
+    engine_case.engine.freeze(workload, lock=lock, stop=NEVER)
+    kept = engine_case.engine.store(workload, name="18-1", lock=lock, stop=NEVER)
+    held = engine_case.engine.restore(frozen.image, name="17-2", workload=frozen.workload, lock=lock, stop=NEVER)
+
+    for _ in range(2):
+        engine_case.engine.clear("17-3", keep=None)
+
+    assert engine_case.engine.leaves_standing or session_members(held.pid or 0) == []
+    assert [path.name for path in engine_case.left() if path.name != "18-1"] == []
+    other.assert_stands()
+    engine_case.engine.kill(workload)
+    other.moved_to(engine_case.engine.restore(kept, name="18-2", workload=workload, lock=lock, stop=NEVER))
+    other.assert_stands()
 
 
 def test_a_workload_that_is_gone_is_said_to_be(engine_case: EngineCase, lock: NodeLock) -> None:
@@ -130,7 +259,7 @@ def test_a_workload_that_is_gone_is_said_to_be(engine_case: EngineCase, lock: No
 def test_a_pid_that_is_used_again_is_never_touched(engine_case: EngineCase, lock: NodeLock) -> None:
     """Another process that has the pid now is neither stopped nor continued."""
     counting = engine_case.start()
-    earlier = later_process_with_the_same_pid(counting.workload)
+    earlier = earlier_process_with_the_same_pid(counting.workload)
 
     assert_gone(engine_case, earlier, lock)
     counting.assert_runs()

@@ -29,11 +29,13 @@ from tests.engines.counting import (
     end_session,
     session_members,
     session_states,
+    signal_session,
     workload_of,
 )
 from tests.waiting import wait_until
 from workers.engines import processes
 from workers.engines.available import engine_for, offered_engines
+from workers.engines.process import ProcessEngine
 from workers.engines.simulate import Simulate
 from workers.node.lock import NodeLock
 
@@ -66,6 +68,7 @@ from pathlib import Path
 from threading import Event
 from tests.engines.counting import workload_of
 from shared.errors import EngineUnsupported
+from workers.engines.process import ProcessEngine
 from workers.engines.simulate import Simulate
 from workers.node.lock import node_lock
 
@@ -90,7 +93,8 @@ def a_forking_process() -> Iterator[subprocess.Popen[bytes]]:
     """A marked process that forks and forks."""
     process = subprocess.Popen([sys.executable, "-c", FORKING], env=MARK, start_new_session=True)
     yield process
-    end_session(process)
+    end_session(process.pid)
+    process.wait()
 
 
 @pytest.mark.parametrize("forked_before", [1, 5, 20, 60])
@@ -116,7 +120,7 @@ def test_a_tree_that_forks_is_stopped_as_a_whole(
 def test_a_freeze_that_was_cut_short_is_thawed_as_a_whole(engine: Simulate, a_counting_process: Counting) -> None:
     """A worker that was killed between two stops leaves a tree that stands in part."""
     counting = a_counting_process()
-    os.kill(counting.process.pid, signal.SIGSTOP)
+    os.kill(counting.pid, signal.SIGSTOP)
     wait_until(lambda: engine.is_standing(counting.workload))
 
     engine.thaw(counting.workload)
@@ -136,8 +140,8 @@ def test_a_worker_never_stops_itself(tmp_path: Path) -> None:
 def test_a_tree_without_its_mark_is_left_stopped(engine: Simulate, a_counting_process: Counting) -> None:
     """A thaw does not continue what somebody else stopped."""
     counting = a_counting_process(mark={})
-    os.killpg(counting.process.pid, signal.SIGSTOP)
-    wait_until(lambda: session_states(counting.process.pid) == {"T"})
+    signal_session(counting.pid, signal.SIGSTOP)
+    wait_until(lambda: session_states(counting.pid) == {"T"})
 
     engine.thaw(counting.workload)
     engine.permit(counting.workload)
@@ -150,10 +154,9 @@ def test_a_name_with_spaces_and_parentheses_misleads_nobody(a_counting_process: 
     """The counting process calls itself `x) T 1 (`; its start time is read nevertheless."""
     counting = a_counting_process()
 
-    stat = processes.read_stat(Path(f"/proc/{counting.process.pid}"))
+    stat = processes.read_stat(Path(f"/proc/{counting.pid}"))
 
     assert stat is not None
-    assert stat.parent == os.getpid()
     assert stat.started_at_ticks == counting.workload.started_at_ticks
 
 
@@ -163,7 +166,7 @@ def test_a_workload_that_somebody_continued_is_not_stored(
     """An image of a process that ran meanwhile would be torn."""
     counting = a_counting_process()
     engine.freeze(counting.workload, lock=lock, stop=NEVER)
-    os.killpg(counting.process.pid, signal.SIGCONT)
+    signal_session(counting.pid, signal.SIGCONT)
 
     with pytest.raises(EngineUnavailable, match="torn"):
         engine.store(counting.workload, name="1-1", lock=lock, stop=NEVER)
@@ -174,7 +177,7 @@ def test_a_workload_that_somebody_continued_during_the_store_is_not_stored(
 ) -> None:
     """The same is seen when the program has ended."""
     counting = a_counting_process()
-    code = f"import os, signal; os.killpg({counting.process.pid}, signal.SIGCONT)"
+    code = f"import os, signal; os.killpg({counting.pid}, signal.SIGCONT)"
     engine = Simulate([sys.executable, "-c", code], seconds=LONG)
     engine.freeze(counting.workload, lock=lock, stop=NEVER)
 
@@ -230,9 +233,11 @@ def test_a_system_without_proc_is_told_so(engine: Simulate, monkeypatch: pytest.
         engine.probe()
 
 
-def test_only_simulate_is_there_so_far() -> None:
-    """An engine that this node does not offer is refused by name."""
+def test_an_engine_that_this_node_does_not_offer_is_refused(tmp_path: Path) -> None:
+    """By name, with what it offers."""
     assert isinstance(engine_for(EngineName.SIMULATE, Settings()), Simulate)
+    process = Settings(engines="process", image_store=tmp_path.as_uri())
+    assert isinstance(engine_for(EngineName.PROCESS, process), ProcessEngine)
 
     with pytest.raises(EngineUnsupported, match="this node has no engine docker"):
         engine_for(EngineName.DOCKER, Settings())

@@ -14,7 +14,9 @@ from shared.messages import Taken as MessageTaken
 from shared.queues import CONTINUATIONS
 from shared.replies import take_replies
 from shared.settings import Settings
+from shared.vocabulary import EngineName
 from tests.faults.doors import RECEIPTS, Door, RepeatingDoor, SureDoor
+from tests.faults.freezable_run import FreezableRun
 from tests.faults.waiting_run import WaitingRun
 
 
@@ -22,7 +24,7 @@ from tests.faults.waiting_run import WaitingRun
 class Life:
     """What the platform knows of one run."""
 
-    run: WaitingRun
+    run: WaitingRun | FreezableRun
     door: Door
     over_at: dict[int, float] = field(default_factory=dict[int, float])  # when a wait's end was first told
     went_on_at: dict[int, float] = field(default_factory=dict[int, float])
@@ -65,7 +67,8 @@ class LedgerPlatform:
 
     def add(self, door: Door) -> Life:
         """Start a run that speaks through a door."""
-        run = WaitingRun(self._folder / str(len(self.lives)), node=self._settings.node)
+        kind = FreezableRun if self._settings.engines == EngineName.PROCESS else WaitingRun
+        run = kind(self._folder / str(len(self.lives)), node=self._settings.node)
         life = self.lives[run.id] = Life(run, door)
         return life
 
@@ -100,7 +103,7 @@ class LedgerPlatform:
             match reply:
                 case Continue():
                     self.modes[reply.mode] += 1
-                    self.lives[reply.run_id].run.hear(reply.wait_number)
+                    self.lives[reply.run_id].run.hear(reply.wait_number, workload=reply.workload)
                 case Refused():
                     self.problems.append(f"refused: {reply}")
                     self.repeating.hear(reply)

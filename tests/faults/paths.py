@@ -1,7 +1,9 @@
 """The ways that a wait goes, each driven to its end whatever dies meanwhile; upstreams speak over the broker alone."""
 
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import psycopg
@@ -42,6 +44,12 @@ class Scene:
             found = conn.execute("SELECT to_jsonb(c) FROM checkpoint c").fetchall()
         return found[0][0] if found else {}
 
+    def node_offers_it(self) -> bool:
+        """Whether the node was seen with the engine of the runs."""
+        query = "SELECT FROM node WHERE name = %s AND %s = ANY (engines)"
+        with psycopg.connect(self.settings.database_url.get_secret_value()) as conn:
+            return conn.execute(query, (self.settings.node, self.settings.engines)).rowcount == 1
+
     def is_frozen(self) -> bool:
         """Whether the run has an accepted checkpoint and its slot is free."""
         return self.row().get("status") == "accepted" and self.row().get("freed_at") is not None
@@ -52,7 +60,8 @@ class Scene:
 
 
 def begin(scene: Scene, *, delay_ms: int = 0) -> Life:
-    """Let a run wait."""
+    """Let a run wait, on a node that offers its engine."""
+    wait_until(scene.node_offers_it, seconds=QUIET_SECONDS)
     life = scene.platform.add(scene.platform.repeating)
     life.waits = 1
     life.door.defer(a_wait(life.run.id, life.run.workload, delay_ms=delay_ms))
@@ -166,6 +175,48 @@ def cancelled(scene: Scene) -> Life:
     cancel(scene, life, CancelReason.RUN_CANCELLED)
     scene.start(WorkerKind.SWEEPER)
     wait_until(lambda: scene.row()["discarded_at"], seconds=QUIET_SECONDS)
+    return life
+
+
+def cancelled_while_held(scene: Scene) -> Life:
+    """The run ends while it is restored and not permitted, and the worker that restored it is dead."""
+    scene.start(*ALL)
+    life = begin(scene)
+    wait_until(scene.is_frozen, seconds=QUIET_SECONDS)
+    end(life)
+    wait_until(lambda: scene.workers.starts(WorkerKind.CHECKPOINT) > 1, seconds=QUIET_SECONDS)
+    assert scene.row()["status"] == "restoring"
+    over = {"v": 1, "run_id": life.run.id, "reason": {"type": "RUN_CANCELLED"}}
+    with psycopg.connect(scene.settings.database_url.get_secret_value()) as conn:
+        conn.execute("SELECT cancel_checkpoint(%s)", [Jsonb(over)])
+    wait_until(lambda: scene.row()["discarded_at"], seconds=QUIET_SECONDS)
+    assert not life.run.lives
+    return life
+
+
+def killed_in_the_dump(scene: Scene) -> Life:
+    """A worker is killed while criu dumps: criu goes on with the lock, then another worker begins again."""
+    scene.start(*ALL)
+    life = begin(scene)
+    wait_until(scene.gate.with_suffix(".began").exists, seconds=QUIET_SECONDS)
+    scene.workers.kill(WorkerKind.CHECKPOINT, Random(0))
+    scene.gate.touch()
+    wait_until(scene.is_frozen, seconds=QUIET_SECONDS)
+    end(life)
+    scene.goes_on(life)
+    assert scene.platform.modes["live"] == 0
+    return life
+
+
+def lost(scene: Scene) -> Life:
+    """The image of a frozen run is lost: no restore can succeed, until its upstream gives the run up."""
+    scene.start(*ALL)
+    life = begin(scene)
+    wait_until(scene.is_frozen, seconds=QUIET_SECONDS)
+    shutil.rmtree(scene.settings.image_store.removeprefix("file://"))
+    end(life)
+    wait_until(lambda: scene.row()["error"], seconds=QUIET_SECONDS)
+    cancel(scene, life, CancelReason.RUN_CRASHED)
     return life
 
 

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 from waiting import wait_until
@@ -51,8 +52,9 @@ class WaitingRun:
         """Its process."""
         return self._process.pid
 
-    def hear(self, number: int) -> None:
+    def hear(self, number: int, *, workload: Any) -> None:
         """Give the process a continuation; it reads it when it runs."""
+        del workload  # it never lives elsewhere
         assert self._process.stdin is not None
         self._process.stdin.write(b"%d\n" % number)
         self._process.stdin.flush()

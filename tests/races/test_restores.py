@@ -95,7 +95,7 @@ def test_a_restore_is_not_permitted_while_another_holds_its_process(
     assert workers.continuations(run.id) == []
 
     with workers.at.pool.connection() as conn:
-        assert restores.permit(conn, other, workload=run.workload.to_json())
+        assert restores.permit(conn, other, workload=run.workload.to_json(), phases={}, grace=lease)
 
 
 def test_a_run_that_is_cancelled_while_it_is_restored_is_not_permitted(

@@ -1,7 +1,9 @@
 """The node's agent: it says that the node lives, and makes what stands still here what Postgres says."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from threading import Event
 
 import pytest
@@ -9,7 +11,8 @@ from bad_defers import good
 from runs import Run
 from sql_door import SqlDoor
 
-from shared.db import checkpoints
+from shared.connections import Connections
+from shared.db import checkpoints, restores
 from shared.messages import Take
 from workers.checkpoint.take import Taken, take
 from workers.engines.simulate import Simulate
@@ -121,3 +124,42 @@ def test_a_node_that_offers_other_engines_wakes_its_waits(
     be_seen(node)
 
     assert _is_due(door, name) == (engines != ["simulate"])
+
+
+def test_a_restored_run_that_was_permitted_and_is_still_held_is_let_go(
+    node: Node, door: SqlDoor, a_run: StartRun
+) -> None:
+    """A worker died between the permit and the thaw; what it restored has another identity than what was frozen."""
+    frozen, restored, unpermitted = a_run(), a_run(), a_run()
+    name = a_wait(door, frozen)
+    assert take(node, Take(v=1, dependency_id=name, run_id=frozen.id, wait_number=1)) is Taken.ACCEPTED
+    door.resume(name)
+    claim = restores.claim_restore(door.conn, name, run_id=frozen.id, lease=timedelta(seconds=5))
+    assert claim is not None
+    for run in (restored, unpermitted):
+        freeze(node, run)
+    assert restores.permit(
+        door.conn, claim, workload=restored.workload.to_json(), phases={}, grace=timedelta(seconds=5)
+    )
+
+    settle_what_stands(node)
+
+    assert restored.goes_on()
+    assert unpermitted.stands
+
+
+def test_a_node_says_which_engine_does_not_work_on_it_and_does_not_offer_it(
+    connections: Connections, tmp_path: Path, door: SqlDoor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What waits for that engine is answered with it, and looked at again once the node offers it."""
+    settings = connections.settings.model_copy(
+        update={"engines": "process,simulate,docker", "criu_path": str(tmp_path / "nowhere")}
+    )
+    node = Node(replace(connections, settings=settings))
+
+    be_seen(node)
+
+    assert door.conn.execute("SELECT engines FROM node WHERE name = %s", [node.name]).fetchone() == (["simulate"],)
+    said = capsys.readouterr().out
+    assert "make criu" in said
+    assert "this node has no engine docker" in said

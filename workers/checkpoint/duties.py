@@ -4,11 +4,13 @@ A worker may have died in the middle of each; whoever holds the node lock does w
 section 3 (moves) and rule 6.
 """
 
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 from shared.db import checkpoints, dependencies
 from shared.db.checkpoints import Closed, State
+from shared.messages import Workload
 from shared.patience import patiently
 from shared.seam import effect
 from shared.vocabulary import CheckpointStatus
@@ -16,14 +18,8 @@ from workers.node.node import Node
 from workers.node.settle import settle
 
 CLOSED_AS: Final[dict[str, Closed]] = {"refused": "refused", "revoked": "revoked", "failed": "failed"}
-_MAY_STAND: Final = frozenset(
-    {
-        CheckpointStatus.ACCEPTED,
-        CheckpointStatus.RESTORING,
-        CheckpointStatus.RESTORED,
-        CheckpointStatus.DISCARDED,
-    }
-)
+_ENDED: Final = frozenset({CheckpointStatus.RESTORED, CheckpointStatus.DISCARDED})
+_MAY_STAND: Final = _ENDED | {CheckpointStatus.ACCEPTED, CheckpointStatus.RESTORING}
 
 
 def is_early(state: State) -> bool:
@@ -43,8 +39,11 @@ def do_what_is_left(node: Node, state: State) -> bool:
         settle(node, run_id=state.run_id, workload=state.workload)
         mark_freed(node, state.id)
         did = True
-    if state.status == CheckpointStatus.DISCARDED and not state.is_discarded:
-        _discard(node, state, checkpoint_id=state.id)
+    if state.status in _ENDED and not state.is_discarded:
+        # A worker died: before it let go what it had restored, or before the run was let go that is over now.
+        settle(node, run_id=state.run_id, workload=state.restored_workload or state.workload)
+        clear(node, state.workload, checkpoint_id=state.id, epoch=state.epoch, keep=state.restored_workload)
+        mark_discarded(node, state.id, phases={})
         did = True
     return did
 
@@ -53,6 +52,7 @@ def _settle_and_close(node: Node, state: State, *, checkpoint_id: int, epoch: in
     """The wait ended while nobody worked on the row: a process may stand if its worker died."""
     if state.status == CheckpointStatus.TAKING:
         settle(node, run_id=state.run_id, workload=state.workload)
+    clear(node, state.workload, checkpoint_id=checkpoint_id, epoch=epoch, keep=None)
 
     def close() -> bool:
         with node.connections.pool.connection() as conn, conn.transaction():
@@ -66,6 +66,17 @@ def _settle_and_close(node: Node, state: State, *, checkpoint_id: int, epoch: in
     return is_closed
 
 
+def clear(node: Node, workload: dict[str, Any], *, checkpoint_id: int, epoch: int, keep: dict[str, Any] | None) -> None:
+    """Have the engine remove whatever the claims of a checkpoint left, while its row still has the duty.
+
+    Raises:
+        EngineUnavailable: The store does not answer; the row keeps the duty.
+    """
+    engine, _ = node.engine(workload)
+    engine.clear(f"{checkpoint_id}-{epoch}", keep=Workload.from_json(keep) if keep else None)
+    effect("duty.cleared")
+
+
 def mark_freed(node: Node, checkpoint_id: int) -> None:
     """Write down that the frozen process is gone, so its slot is free; a second time changes nothing."""
 
@@ -77,17 +88,12 @@ def mark_freed(node: Node, checkpoint_id: int) -> None:
     effect("duty.freed")
 
 
-def _discard(node: Node, state: State, *, checkpoint_id: int) -> None:
-    """The run is over: let go what still stands, remove what was stored."""
-    settle(node, run_id=state.run_id, workload=state.workload)
-    engine, _ = node.engine(state.workload)
-    if state.location is not None:
-        engine.discard(state.location)
-    effect("duty.image-removed")
+def mark_discarded(node: Node, checkpoint_id: int, *, phases: Mapping[str, int]) -> None:
+    """Write down that nothing of what a checkpoint stored is left."""
 
     def write() -> bool:
         with node.connections.pool.connection() as conn:
-            return checkpoints.discard(conn, checkpoint_id)
+            return checkpoints.discard(conn, checkpoint_id, phases=phases)
 
     patiently(write, what="discard")
     effect("duty.discarded")

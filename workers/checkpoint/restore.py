@@ -3,6 +3,7 @@
 Reads like the design's paragraph "The wait of a frozen run ends".
 """
 
+from collections.abc import Mapping
 from datetime import timedelta
 from enum import StrEnum
 from threading import Event
@@ -20,6 +21,7 @@ from shared.queues import TaskName, checkpoints_queue
 from shared.seam import effect
 from shared.task_ids import restore_id
 from workers.checkpoint import duties
+from workers.checkpoint.stored import timed
 from workers.engines.engine import Image
 from workers.node.lock import NodeLock
 from workers.node.node import Node
@@ -80,27 +82,32 @@ def _bring_back(node: Node, claim: RestoreClaim, lock: NodeLock) -> Restored:
         engine.kill(old)
         duties.mark_freed(node, claim.id)
     image = Image(claim.location, claim.digest, claim.image_bytes)
+    name = f"{claim.id}-{claim.epoch}"
     stop = Event()
     with node.stopping.ends(stop):
-        held = engine.restore(image, name=f"{claim.id}-{claim.epoch}", workload=old, lock=lock, stop=stop)
+        held, restore_ms = timed(lambda: engine.restore(image, name=name, workload=old, lock=lock, stop=stop))
     effect("restore.held")
-    if not _permit(node, claim, held):
+    if not _permit(node, claim, held, phases={"restore_ms": restore_ms}):
         # The run is over, or another restored it: this process is ours alone, and nobody will ask for it.
         engine.kill(held)
         log.info("restore.not-permitted", checkpoint_id=claim.id, epoch=claim.epoch)
         return Restored.NOT_PERMITTED
-    engine.permit(held)
+    _, permit_ms = timed(lambda: engine.permit(held))
     effect("restore.let-run")
     _continue(node, claim)
+    _clear(node, claim, held, phases={"permit_ms": permit_ms})
     log.info("checkpoint.restored", checkpoint_id=claim.id, epoch=claim.epoch)
     return Restored.RESTORED
 
 
-def _permit(node: Node, claim: RestoreClaim, held: Workload) -> bool:
+def _permit(node: Node, claim: RestoreClaim, held: Workload, *, phases: Mapping[str, int]) -> bool:
+    grace = timedelta(milliseconds=node.connections.settings.take_grace_ms)
+
     def permit() -> bool:
         with node.connections.pool.connection() as conn:
             # Zero rows may be an earlier try of this very statement whose answer was lost: read it.
-            return restores.permit(conn, claim, workload=held.to_json()) or restores.is_permitted(conn, claim)
+            permitted = restores.permit(conn, claim, workload=held.to_json(), phases=phases, grace=grace)
+            return permitted or restores.is_permitted(conn, claim)
 
     permitted = patiently(permit, what="permit")
     effect("restore.permitted")
@@ -119,6 +126,17 @@ def _continue(node: Node, claim: RestoreClaim) -> None:
         for row in rows:
             add_what_it_calls_for(post, row)
     effect("restore.continued")
+
+
+def _clear(node: Node, claim: RestoreClaim, held: Workload, *, phases: Mapping[str, int]) -> None:
+    """Remove the image: it holds all that the run had in memory, and nobody will restore it any more."""
+    try:
+        duties.clear(node, claim.workload, checkpoint_id=claim.id, epoch=claim.epoch, keep=held.to_json())
+    except EngineError as error:
+        # The row keeps the duty; a sweep's take does it.
+        log.warning("image.left-behind", checkpoint_id=claim.id, epoch=claim.epoch, error=error.message)
+        return
+    duties.mark_discarded(node, claim.id, phases=phases)
 
 
 def _give_back(node: Node, claim: RestoreClaim, error: EngineError) -> Restored:

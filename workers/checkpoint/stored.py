@@ -1,20 +1,18 @@
 """Freezing a workload and storing its image: what the engine does between a claim and its offer."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from threading import Event
-
-import structlog
+from typing import TypeVar
 
 from shared.db.checkpoints import Claim
-from shared.errors import EngineError
 from shared.seam import effect
-from workers.engines.engine import Engine, Image
+from workers.engines.engine import Image
 from workers.node.lock import NodeLock
 from workers.node.node import Node
 
-log = structlog.get_logger(__name__)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,15 +20,7 @@ class Stored:
     """An image that was stored, and how long each phase took, in milliseconds."""
 
     image: Image
-    phases: dict[str, int]
-    engine: Engine
-
-    def discard(self) -> None:
-        """Remove the image that nobody accepted: by its own epoch's name, so never another's."""
-        try:
-            self.engine.discard(self.image.location)
-        except EngineError as error:
-            log.warning("image.left-behind", location=self.image.location, error=error.message)
+    phases: Mapping[str, int]
 
 
 def freeze_and_store(node: Node, claim: Claim, *, lock: NodeLock, stop: Event) -> Stored:
@@ -42,16 +32,17 @@ def freeze_and_store(node: Node, claim: Claim, *, lock: NodeLock, stop: Event) -
         EngineError: No retry can mend it.
     """
     engine, workload = node.engine(claim.workload)
-    freeze_ms = _milliseconds(lambda: engine.freeze(workload, lock=lock, stop=stop))
+    _, freeze_ms = timed(lambda: engine.freeze(workload, lock=lock, stop=stop))
     effect("take.frozen")
-    started = time.monotonic()
-    image = engine.store(workload, name=f"{claim.id}-{claim.epoch}", lock=lock, stop=stop)
+    name = f"{claim.id}-{claim.epoch}"
+    image, store_ms = timed(lambda: engine.store(workload, name=name, lock=lock, stop=stop))
     effect("take.stored")
-    store_ms = round((time.monotonic() - started) * 1000)
-    return Stored(image, {"freeze_ms": freeze_ms, "store_ms": store_ms}, engine)
+    # The engine's own phases, if it has any, part the store.
+    return Stored(image, {"freeze_ms": freeze_ms, "store_ms": store_ms, **image.phases})
 
 
-def _milliseconds(work: Callable[[], None]) -> int:
+def timed(work: Callable[[], T]) -> tuple[T, int]:
+    """Do something; return what it gave, and the milliseconds that it took."""
     started = time.monotonic()
-    work()
-    return round((time.monotonic() - started) * 1000)
+    result = work()
+    return result, round((time.monotonic() - started) * 1000)

@@ -50,7 +50,7 @@ def take(node: Node, message: Take) -> Taken:
     """Take the checkpoint of a wait, unless it was revoked; any message may come twice, late or early.
 
     Raises:
-        EngineUnavailable: The process could not be settled; a sweep brings the take back.
+        EngineUnavailable: The process could not be settled, or the store not be cleared; a sweep brings the take back.
     """
     at = node.connections
     # Only the countdown's own first message: a take that a sweep sent may have a standing process to settle.
@@ -103,9 +103,7 @@ def _try(node: Node, claim: Claim, lock: NodeLock) -> Taken:
     except EngineError as error:
         return _give_up(node, claim, Taken.FAILED, error=error.message)
     if not is_accepted:
-        outcome = _give_up(node, claim, Taken.REFUSED, error=None)
-        stored.discard()
-        return outcome
+        return _give_up(node, claim, Taken.REFUSED, error=None)
     settle(node, run_id=claim.run_id, workload=claim.workload)
     duties.mark_freed(node, claim.id)
     log.info("checkpoint.accepted", checkpoint_id=claim.id, **stored.phases)
@@ -141,8 +139,15 @@ def _offer(node: Node, claim: Claim, stored: Stored, *, wake: Event) -> bool:
 
 
 def _give_up(node: Node, claim: Claim, outcome: Taken, *, error: str | None) -> Taken:
-    """Settle the process, then close the row; a row is never closed while its process stands."""
+    """Settle the process, remove what was stored, then close the row: it is closed only when nothing is left."""
     settle(node, run_id=claim.run_id, workload=claim.workload)
+    try:
+        duties.clear(node, claim.workload, checkpoint_id=claim.id, epoch=claim.epoch, keep=None)
+    except EngineUnavailable as cleared:
+        if outcome is not Taken.FAILED:
+            raise
+        # A wait that goes on would be tried again and again for the sake of what is hardly there.
+        log.warning("image.left-behind", checkpoint_id=claim.id, epoch=claim.epoch, error=cleared.message)
 
     def close() -> bool:
         with node.connections.pool.connection() as conn, conn.transaction():

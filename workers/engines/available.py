@@ -1,10 +1,15 @@
 """Which engines this node offers."""
 
-from shared.errors import EngineUnsupported, Misconfigured
+import structlog
+
+from shared.errors import EngineError, EngineUnsupported, Misconfigured
 from shared.settings import Settings
 from shared.vocabulary import EngineName
 from workers.engines.engine import Engine
+from workers.engines.process import ProcessEngine
 from workers.engines.simulate import Simulate
+
+log = structlog.get_logger(__name__)
 
 
 def offered_engines(settings: Settings) -> tuple[EngineName, ...]:
@@ -23,14 +28,37 @@ def offered_engines(settings: Settings) -> tuple[EngineName, ...]:
     return tuple(EngineName(name) for name in names)
 
 
+def usable_engines(settings: Settings) -> tuple[EngineName, ...]:
+    """Return the engines that the settings name and that work on this node; log why another does not.
+
+    Raises:
+        Misconfigured: A name is no engine's.
+    """
+    usable: list[EngineName] = []
+    for name in offered_engines(settings):
+        try:
+            engine_for(name, settings).probe()
+        except EngineError as error:
+            log.warning("engine.unusable", engine=str(name), problem=error.message)
+        else:
+            usable.append(name)
+    return tuple(usable)
+
+
 def engine_for(name: EngineName, settings: Settings) -> Engine:
     """Return the engine, ready for use.
 
     Raises:
         EngineUnsupported: This node does not offer it, or it is not built yet.
     """
-    if name in offered_engines(settings) and name is EngineName.SIMULATE:
-        return Simulate(settings.simulate_command, seconds=settings.engine_timeout_ms / 1000)
+    if name in offered_engines(settings):
+        match name:
+            case EngineName.SIMULATE:
+                return Simulate(settings.simulate_command, seconds=settings.engine_timeout_ms / 1000)
+            case EngineName.PROCESS:
+                return ProcessEngine(settings)
+            case EngineName.DOCKER | EngineName.CRI:
+                pass
     raise EngineUnsupported(
         f"this node has no engine {name}; it offers {settings.engines or 'none'}. "
         "Name its engines in CHECKPOINT_ENGINES, or send the workload's own node.",

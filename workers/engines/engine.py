@@ -4,7 +4,8 @@ Whoever calls an engine for a run holds the run's node lock. Every call may come
 frozen, thawing what runs and killing what is gone are no errors.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from threading import Event
 from typing import Protocol
 
@@ -14,11 +15,19 @@ from workers.node.lock import NodeLock
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """What a store left: where it is, what it must hash to (None: not hashed), how large it is."""
+    """What a store left.
+
+    Attributes:
+        location: Where it is; it contains the claim's name.
+        digest: What it must hash to; None: not hashed.
+        image_bytes: How large it is where it is kept.
+        phases: What making it took, in milliseconds (`dump_ms`, `store_ms`) and bytes; nothing decides by them.
+    """
 
     location: str
     digest: str | None
     image_bytes: int
+    phases: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
 class Engine(Protocol):
@@ -99,6 +108,18 @@ class Engine(Protocol):
 
     def discard(self, location: str) -> None:
         """Remove the image at a location; one that is gone is ignored."""
+        ...
+
+    def clear(self, name: str, *, keep: Workload | None) -> None:
+        """Remove whatever this and earlier claims of the same checkpoint left, here and in the store.
+
+        That is images, half dumps, and workloads that were restored but never permitted. Only for a checkpoint
+        that nobody will restore any more: refused, revoked, failed, restored or discarded.
+
+        Args:
+            name: Of the newest claim.
+            keep: The workload that was permitted; it is not touched.
+        """
         ...
 
     def standing(self, *, node: str) -> list[Workload]:

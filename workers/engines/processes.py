@@ -20,6 +20,7 @@ MARK = b"CHECKPOINT_WORKLOAD=1"
 STOPPED = "T"
 # Ended; only its parent has not asked how. Nothing of it runs or could.
 ENDED = frozenset({"Z", "X", "x"})
+OWN_MEMORY = ("RssAnon", "RssShmem", "VmSwap")
 # The kernel shows an empty environment for a moment while a program is being started.
 ENVIRONMENT_READS_MAX = 100
 ENVIRONMENT_PAUSE_SECONDS = 0.001
@@ -70,6 +71,12 @@ def read_stat(folder: Path | str) -> Stat | None:
     )
 
 
+def exists(process: Process) -> bool:
+    """Whether the process holds its pid: it lives, or its parent has not asked yet how it ended."""
+    stat = read_stat(PROC / str(process.pid))
+    return stat is not None and stat.started_at_ticks == process.started_at_ticks
+
+
 def is_alive(process: Process) -> bool:
     """Whether the process exists and any thread of it has not ended."""
     return any(state not in ENDED for state in thread_states(process))
@@ -81,6 +88,15 @@ def is_stopped(process: Process) -> bool:
     return bool(states) and all(state == STOPPED for state in states)
 
 
+def threads_of(process: Process) -> list[int]:
+    """Return the ids of its threads, that of the first is its pid; none when the process is gone."""
+    try:
+        threads = [int(task.name) for task in (PROC / str(process.pid) / "task").iterdir()]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    return threads if exists(process) else []
+
+
 def thread_states(process: Process) -> list[str]:
     """Return the state of each thread; none when the process is gone or its pid belongs to another now."""
     folder = PROC / str(process.pid)
@@ -90,7 +106,7 @@ def thread_states(process: Process) -> list[str]:
         return []
     states = [stat.state for stat in map(read_stat, threads) if stat is not None]
     # Read last: had the pid changed hands while the threads were read, it would show here.
-    return states if _is_same(process) else []
+    return states if exists(process) else []
 
 
 def is_marked(process: Process) -> bool:
@@ -107,9 +123,20 @@ def is_marked(process: Process) -> bool:
         except PermissionError as error:
             raise _foreign(process) from error
         if environment or not is_alive(process):
-            return MARK in environment.split(b"\0") and _is_same(process)
+            return MARK in environment.split(b"\0") and exists(process)
         time.sleep(ENVIRONMENT_PAUSE_SECONDS)
     return False
+
+
+def pids_in_namespaces(process: Process) -> list[int]:
+    """Return its pid as each pid namespace sees it, from this one inwards; none when it has ended."""
+    return [int(pid) for pid in _status(process).get("NSpid", "").split()]
+
+
+def memory_of(process: Process) -> int:
+    """Return the bytes that a dump of the process writes, at most: its own memory, also where that is swapped out."""
+    status = _status(process)
+    return sum(1024 * int(status[name].split()[0]) for name in OWN_MEMORY if name in status)
 
 
 def family(root: Process) -> list[Process]:
@@ -169,7 +196,7 @@ def signal_process(process: Process, number: signal.Signals) -> None:
     """
     # Opened first, compared then: from the comparison on, the descriptor means this process alone.
     with suppress(ProcessLookupError), open_pidfd(process.pid) as fd:
-        if not _is_same(process):
+        if not exists(process):
             return
         try:
             send_signal(process.pid, fd, number)
@@ -177,15 +204,19 @@ def signal_process(process: Process, number: signal.Signals) -> None:
             raise _foreign(process) from error
 
 
+def _status(process: Process) -> dict[str, str]:
+    try:
+        text = (PROC / str(process.pid) / "status").read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return {}
+    lines = (line.partition(":") for line in text.splitlines())
+    return {name: value.strip() for name, _, value in lines} if exists(process) else {}
+
+
 def _all_stats() -> dict[int, Stat]:
     with os.scandir(PROC) as entries:
         pids = [entry.name for entry in entries if entry.name.isdecimal()]
     return {int(pid): stat for pid in pids if (stat := read_stat(f"{PROC}/{pid}"))}
-
-
-def _is_same(process: Process) -> bool:
-    stat = read_stat(PROC / str(process.pid))
-    return stat is not None and stat.started_at_ticks == process.started_at_ticks
 
 
 def _foreign(process: Process) -> EngineUnsupported:

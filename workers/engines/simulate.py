@@ -1,31 +1,18 @@
 """The engine `simulate`: stops and continues a process tree, and stores nothing.
 
-It shows all of the protocol without CRIU: frozen is SIGSTOP, thawed and permitted is SIGCONT. A killed
-workload is left standing, and what is restored is the same one, let go.
+It shows all of the protocol without CRIU. A killed workload is left standing, and what is restored is the same one,
+let go.
 """
 
-import os
-import signal
-import time
 from collections.abc import Sequence
 from threading import Event
 
-import structlog
-
-from shared.errors import EngineRevoked, EngineUnavailable, EngineUnsupported, RunGone
+from shared.errors import EngineUnsupported
 from shared.messages import Workload
 from shared.vocabulary import EngineName
-from workers.engines import command, processes
+from workers.engines import command, processes, tree
 from workers.engines.engine import Image
-from workers.engines.processes import Process
 from workers.node.lock import NodeLock
-
-log = structlog.get_logger(__name__)
-
-FREEZE_SECONDS_MAX = 30.0
-PROCESSES_MAX = 10_000
-# A stop takes effect within microseconds; only a process in an uninterruptible call takes longer.
-FIRST_PAUSE_SECONDS, PAUSE_SECONDS_MAX = 0.0005, 0.05
 
 
 class Simulate:
@@ -55,46 +42,9 @@ class Simulate:
             )
 
     def freeze(self, workload: Workload, *, lock: NodeLock, stop: Event) -> None:
-        """Stop the process, then its descendants, until a look at all of them finds no new one.
-
-        Raises:
-            RunGone: It has ended, is not marked, or its pid is used again; nothing is left stopped.
-            EngineRevoked: `stop` was set meanwhile.
-            EngineUnsupported: A process belongs to another user, or the worker itself to the workload.
-            EngineUnavailable: A process did not stop in time, or there are too many.
-        """
+        """Stop the process and its descendants; see `tree.freeze`."""
         del lock  # no command is run
-        root = _expect(workload)
-        if root.pid in processes.ancestors(os.getpid()):
-            raise EngineUnsupported(
-                f"process {root.pid} holds this checkpoint worker, which would stop itself with it. "
-                "Start the worker outside of the workload.",
-                pid=root.pid,
-            )
-        if stop.is_set():
-            raise EngineRevoked(f"process {root.pid} was not frozen: the checkpoint was revoked", pid=root.pid)
-        stopped: dict[Process, None] = {}
-        try:
-            self._stop_family(root, stopped, stop)
-        finally:
-            if not processes.is_alive(root):
-                # What it forked has another parent by now, and no later thaw would find it.
-                _continue(list(stopped))
-        if not processes.is_alive(root):
-            raise _gone(workload)
-
-    def _stop_family(self, root: Process, stopped: dict[Process, None], stop: Event) -> None:
-        limit = time.monotonic() + min(self._seconds, FREEZE_SECONDS_MAX)
-        while fresh := [it for it in processes.family(root) if it not in stopped]:
-            # Parents first: what is stopped forks no more, so each look leaves less to be found.
-            for process in fresh:
-                stopped[process] = None
-                processes.signal_process(process, signal.SIGSTOP)
-                _wait_stopped(process, stop=stop, limit=limit)
-            if len(stopped) > PROCESSES_MAX:
-                raise EngineUnavailable(
-                    f"the workload has more than {PROCESSES_MAX} processes; fewer are expected.", pid=root.pid
-                )
+        tree.freeze(workload, stop=stop, seconds=self._seconds)
 
     def store(self, workload: Workload, *, name: str, lock: NodeLock, stop: Event) -> Image:
         """Run the program that stands for dump and store, if one is set.
@@ -104,17 +54,15 @@ class Simulate:
             EngineUnavailable: The program failed, or the workload did not stand all the time.
             EngineRevoked: `stop` was set meanwhile.
         """
-        _expect_standing(workload)
+        tree.expect_standing(workload)
         if self._argv:
             command.run(self._argv, lock=lock, stop=stop, seconds=self._seconds)
-            _expect_standing(workload)
+            tree.expect_standing(workload)
         return Image(location=f"simulate:{name}", digest=None, image_bytes=0)
 
     def thaw(self, workload: Workload) -> None:
         """Continue the process and its descendants; one that is gone or not marked is ignored."""
-        root = _find(workload)
-        if root is not None:
-            _continue(processes.family(root))
+        tree.thaw(workload)
 
     def kill(self, workload: Workload) -> None:
         """Do nothing: the process is left standing, for its restore or its upstream to let it go."""
@@ -126,100 +74,23 @@ class Simulate:
             RunGone: It has ended, is not marked, or its pid is used again.
         """
         del image, name, lock, stop  # nothing was stored, and no command is run
-        _expect(workload)
+        tree.expect(workload)
         return workload
 
     def permit(self, workload: Workload) -> None:
         """Continue the process and its descendants; one that is gone or not marked is ignored."""
-        self.thaw(workload)
+        tree.thaw(workload)
 
     def discard(self, location: str) -> None:
         """Do nothing: nothing was stored."""
 
+    def clear(self, name: str, *, keep: Workload | None) -> None:
+        """Do nothing: nothing was stored, and what stands is the workload itself."""
+
     def standing(self, *, node: str) -> list[Workload]:
         """Return the marked processes that stand now; a descendant of a workload is listed like one."""
-        return [
-            Workload(EngineName.SIMULATE, node, pid=process.pid, started_at_ticks=process.started_at_ticks)
-            for process in processes.stopped_and_marked()
-        ]
+        return tree.standing(EngineName.SIMULATE, node=node)
 
     def is_standing(self, workload: Workload) -> bool:
-        """Whether any thread of the process is stopped.
-
-        The process alone tells: it is stopped before its descendants and continued after them.
-        """
-        root = _find(workload)
-        return root is not None and processes.STOPPED in processes.thread_states(root)
-
-
-def _find(workload: Workload) -> Process | None:
-    """Return the workload's first process; None when there is none, or none that may be touched."""
-    if workload.pid is None or workload.started_at_ticks is None:
-        return None
-    process = Process(workload.pid, workload.started_at_ticks)
-    return process if processes.is_alive(process) and processes.is_marked(process) else None
-
-
-def _expect(workload: Workload) -> Process:
-    """Return the workload's first process, or say why there is none."""
-    process = _find(workload)
-    if process is None:
-        raise _gone(workload)
-    return process
-
-
-def _expect_standing(workload: Workload) -> None:
-    root = _expect(workload)
-    if not all(map(processes.is_stopped, processes.family(root))):
-        raise EngineUnavailable(
-            f"process {root.pid} or one of its descendants runs; expected all of them frozen by us. "
-            "Somebody else continued it: an image of it would be torn.",
-            pid=root.pid,
-        )
-
-
-def _gone(workload: Workload) -> RunGone:
-    """Say what is wrong with a workload that must not be touched."""
-    if workload.pid is None or workload.started_at_ticks is None:
-        return RunGone("the workload names a container; the engine simulate freezes processes, by pid.")
-    pid = workload.pid
-    facts: dict[str, object] = {"pid": pid, "started_at_ticks": workload.started_at_ticks}
-    stat = processes.read_stat(processes.PROC / str(pid))
-    if stat is None or stat.state in processes.ENDED:
-        return RunGone(f"process {pid} has ended.", **facts)
-    if stat.started_at_ticks != workload.started_at_ticks:
-        return RunGone(
-            f"process {pid} started at tick {stat.started_at_ticks}, expected "
-            f"{workload.started_at_ticks}: its pid is used again by another process.",
-            **facts,
-        )
-    return RunGone(
-        f"process {pid} is not marked as a workload; start it with CHECKPOINT_WORKLOAD=1 in its environment.",
-        **facts,
-    )
-
-
-def _wait_stopped(process: Process, *, stop: Event, limit: float) -> None:
-    """Wait until no thread of the process runs, or the process has ended."""
-    pause = FIRST_PAUSE_SECONDS
-    while not processes.is_stopped(process) and processes.is_alive(process):
-        if time.monotonic() >= limit:
-            raise EngineUnavailable(
-                f"process {process.pid} did not stop in time: it is traced, or in an uninterruptible call.",
-                pid=process.pid,
-            )
-        if stop.wait(pause):
-            raise EngineRevoked(
-                f"the freeze of process {process.pid} was ended: the checkpoint was revoked", pid=process.pid
-            )
-        pause = min(2 * pause, PAUSE_SECONDS_MAX)
-
-
-def _continue(family: list[Process]) -> None:
-    """Continue children before parents, so that the first process stands until all the others run."""
-    for process in reversed(family):
-        try:
-            processes.signal_process(process, signal.SIGCONT)
-        except EngineUnsupported as error:
-            # Not ours, so never stopped by us; the rest must not stay stopped for it.
-            log.warning("simulate.foreign", **error.facts)
+        """Whether any thread of the process is stopped; see `tree.is_standing`."""
+        return tree.is_standing(workload)

@@ -58,6 +58,7 @@ class Agent:
         of_this_loop.set(self.pulse)
         period = timedelta(milliseconds=self._node.connections.settings.agent_period_ms)
         try:
+            log.info("node.engines", node=self._node.name, engines=[str(name) for name in self._node.engines])
             with ExitStack() as stack:
                 while stack.enter_context(agent_lock(self._node.connections.settings.lock_folder)) is None:
                     self.pulse.turned()  # another worker is the agent
@@ -89,7 +90,7 @@ class Agent:
 def be_seen(node: Node) -> None:
     """Write down that this node lives; if it was away, its waits are looked at now."""
     settings = node.connections.settings
-    engines = [str(name) for name in offered_engines(settings)]
+    engines = [str(name) for name in node.engines]
     silent = timedelta(milliseconds=settings.node_silent_ms)
     with node.connections.pool.connection() as conn, conn.transaction():
         if nodes.seen(conn, node.name, engines=engines, silent=silent):

@@ -11,7 +11,6 @@ import errno
 import fcntl
 import hashlib
 import os
-import stat
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,8 +18,9 @@ from pathlib import Path
 
 import structlog
 
-from shared.errors import EngineUnavailable, Misconfigured
+from shared.errors import EngineUnavailable
 from workers.node.overdue import end_if_overdue
+from workers.node.private import private_folder
 
 log = structlog.get_logger(__name__)
 
@@ -29,7 +29,6 @@ AGENT_NAME = "agent"
 # Each turn needs another holder that released between our open and our flock; more in a row is no race.
 OPEN_TURNS_MAX = 100
 FILE_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +69,7 @@ def agent_lock(folder: Path) -> Generator[NodeLock | None]:
 
 @contextmanager
 def _locked(folder: Path, name: str) -> Generator[NodeLock | None]:
-    folder_fd = _open_folder(folder)
-    try:
+    with private_folder(folder, setting="CHECKPOINT_LOCK_FOLDER") as folder_fd:
         fd = _try_lock(folder_fd, name)
         if fd is None:
             yield None
@@ -82,31 +80,6 @@ def _locked(folder: Path, name: str) -> Generator[NodeLock | None]:
             # No LOCK_UN: it would take the lock from a command that inherited the descriptor and still runs.
             os.close(fd)
             _remove_if_free(folder_fd, name)
-    finally:
-        os.close(folder_fd)
-
-
-def _open_folder(folder: Path) -> int:
-    """Open the folder, made if need be, and refuse one that others could put files into."""
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder_fd = os.open(folder, FOLDER_FLAGS)
-    except OSError as error:
-        raise EngineUnavailable(
-            f"the lock folder {folder} cannot be opened: {error.strerror}. "
-            "Expected a folder of this user, no link; set CHECKPOINT_LOCK_FOLDER to one.",
-            folder=str(folder),
-        ) from error
-    status = os.fstat(folder_fd)
-    if status.st_uid != os.geteuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        os.close(folder_fd)
-        raise Misconfigured(
-            f"the lock folder {folder} belongs to user {status.st_uid} with mode "
-            f"{stat.S_IMODE(status.st_mode):o}; expected user {os.geteuid()} and mode 700. "
-            "Set CHECKPOINT_LOCK_FOLDER to a folder that only the workers' user can write.",
-            folder=str(folder),
-        )
-    return folder_fd
 
 
 def _try_lock(folder_fd: int, name: str) -> int | None:

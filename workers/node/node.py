@@ -3,23 +3,29 @@
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from shared.connections import Connections
 from shared.messages import Workload
 from shared.vocabulary import EngineName
-from workers.engines.available import engine_for
+from workers.engines.available import engine_for, usable_engines
 from workers.engines.engine import Engine
 from workers.node.lock import NodeLock, node_lock
 from workers.node.stopping import Stopping
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Node:
     """This node, as its workers see it."""
 
     connections: Connections
     stopping: Stopping = field(default_factory=Stopping)
+
+    @cached_property
+    def engines(self) -> tuple[EngineName, ...]:
+        """The engines of the settings that work here, probed once; what does not is said and not offered."""
+        return usable_engines(self.connections.settings)
 
     @property
     def name(self) -> str:

@@ -2,7 +2,7 @@
 -- None: it was freed before. Index: checkpoint_pkey.
 UPDATE checkpoint c
    SET freed_at = clock(),
-       look_at = CASE WHEN c.status = 'discarded' THEN c.look_at END
+       look_at = CASE WHEN c.status IN ('restored', 'discarded') THEN c.look_at END
  WHERE c.id = %(id)s
    AND c.status IN ('accepted', 'restoring', 'restored', 'discarded')
    AND c.freed_at IS NULL

@@ -3,7 +3,7 @@ SELECT d.id AS dependency_id, d.run_id, d.wait_number, d.workload,
        d.completed_at IS NOT NULL OR d.cancelled_at IS NOT NULL OR d.called_off_at IS NOT NULL AS is_over,
        greatest(coalesce(c.due_at, d.due_at) - clock(), interval '0') AS rest,
        c.id, c.status, c.epoch, c.freed_at IS NOT NULL AS is_freed, c.discarded_at IS NOT NULL AS is_discarded,
-       c.location
+       c.restored_workload
   FROM dependency d
   LEFT JOIN checkpoint c ON c.dependency_id = d.id
  WHERE d.id = %(id)s

@@ -40,7 +40,7 @@ CREATE TABLE checkpoint (
     location text,
     digest text,
     image_bytes bigint,
-    phases jsonb,                              -- milliseconds of each
+    phases jsonb,                              -- milliseconds of each, and bytes of the dump
     error text,
     accepted_at timestamptz,
     closed_at timestamptz,
@@ -48,7 +48,7 @@ CREATE TABLE checkpoint (
     restore_claimed_at timestamptz,
     restored_at timestamptz,
     restored_workload jsonb,
-    discarded_at timestamptz,                  -- what it stored is gone; null after a discard is a duty
+    discarded_at timestamptz,                  -- what it stored is gone; null after a restore or discard is a duty
     restores integer NOT NULL DEFAULT 0,
     lease_until timestamptz,                   -- of a restore: two nodes may try
     look_at timestamptz,
@@ -61,6 +61,7 @@ CREATE TABLE checkpoint (
 CREATE INDEX checkpoint_look_at ON checkpoint (look_at) WHERE look_at IS NOT NULL;
 -- For the node's agent, which asks what a process that stands still belongs to.
 CREATE INDEX checkpoint_of_workload ON checkpoint (workload);
+CREATE INDEX checkpoint_of_restored ON checkpoint (restored_workload) WHERE restored_workload IS NOT NULL;
 
 -- The net under the WHERE of each statement: about 10 us a move.
 CREATE FUNCTION refuse_illegal_move() RETURNS trigger LANGUAGE plpgsql AS $$

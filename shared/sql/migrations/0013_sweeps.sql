@@ -32,4 +32,4 @@ END;
 CREATE FUNCTION has_duty(c checkpoint) RETURNS boolean LANGUAGE sql STABLE
 RETURN c.status IN ('taking', 'deferred')
     OR c.status IN ('accepted', 'restoring', 'restored', 'discarded') AND c.freed_at IS NULL
-    OR c.status = 'discarded' AND c.discarded_at IS NULL;
+    OR c.status IN ('restored', 'discarded') AND c.discarded_at IS NULL;

@@ -90,7 +90,7 @@ def give_back(case: Case) -> None:
 
 def permit(case: Case) -> None:
     """Permit what was restored."""
-    assert restores.permit(case.door.conn, case.restore, workload={})
+    assert restores.permit(case.door.conn, case.restore, workload={}, phases={}, grace=SECOND)
 
 
 def cancel(case: Case) -> None:
@@ -164,7 +164,7 @@ def test_what_is_over_is_moved_by_nothing(end: tuple[str, str], door: SqlDoor) -
     assert not checkpoints.retry(door.conn, taken, delay=AT_ONCE, grace=SECOND, error="e")
     assert not checkpoints.close(door.conn, taken.id, epoch=before["epoch"], status="failed")
     if restored is not None:
-        assert not restores.permit(door.conn, restored, workload={})
+        assert not restores.permit(door.conn, restored, workload={}, phases={}, grace=SECOND)
         assert not restores.give_back(door.conn, restored, error="e")
 
     assert door.checkpoint(case.claimed.id) == before
@@ -192,6 +192,6 @@ def test_a_claim_that_was_taken_over_moves_nothing(door: SqlDoor) -> None:
     name, run_id = case.wait["dependency"]["id"], case.wait["run_id"]
     case.restored = restores.claim_restore(door.conn, name, run_id=run_id, lease=SECOND)
 
-    assert not restores.permit(door.conn, late, workload={})
+    assert not restores.permit(door.conn, late, workload={}, phases={}, grace=SECOND)
     assert not restores.give_back(door.conn, late, error="e")
     permit(case)

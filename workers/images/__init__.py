@@ -1,0 +1,1 @@
+"""Images of frozen workloads: packed, described by a manifest, kept in an object store, unpacked again."""
