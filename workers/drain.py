@@ -10,6 +10,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Sequence
+from datetime import timedelta
 from importlib.resources import files
 from threading import Event, Thread
 from typing import Any, Final, cast
@@ -22,12 +23,13 @@ from redis.exceptions import OutOfMemoryError
 from structlog.contextvars import bind_contextvars
 
 from shared.broker import Command, Keys, connect, round_trip, run
-from shared.db.moment import is_of_the_moment, is_of_the_schema
+from shared.db.moment import is_of_the_moment
 from shared.db.pool import check
 from shared.db.pool import connect as connect_postgres
 from shared.post import Post
 from shared.pulse import Pulse
 from shared.settings import Settings
+from workers.halves import Halves, Kept
 from workers.intake import Handled, Story, handle, set_aside
 from workers.watchers import Watcher
 
@@ -43,6 +45,8 @@ EXIT_BROKEN: Final = 70
 TAKE_SCRIPT: Final = files("workers").joinpath("take.lua").read_text()
 # A full Redis runs it all the same: what is taken is what makes room. Redis 6.2 knows no such flag, and refuses.
 TAKE_WHEN_FULL_SCRIPT: Final = f"#!lua flags=allow-oom\n{TAKE_SCRIPT}"
+KEEP_SCRIPT: Final = files("workers").joinpath("keep.lua").read_text()
+KEPT_MAX: Final = 10 * BATCH_MESSAGES  # then nothing new is taken
 
 log = structlog.get_logger(__name__)
 
@@ -69,6 +73,7 @@ class Drain:
         self._lists = (self._queue, self._taken, keys.drains(story.queue))
         self._conn: Connection[Any] | None = None
         self._is_in_doubt = True  # something may lie in our list that was not handled
+        self._kept = Kept()
         self._unsent: deque[Post] = deque(maxlen=UNSENT_MAX)
         self._stopping = Event()
         self._thread = Thread(target=self._run, name=f"drain-{story.queue}", daemon=True)
@@ -118,12 +123,12 @@ class Drain:
 
     def _take(self) -> list[bytes]:
         """Acknowledge the last batch and take the next, in one packet that wakes with the first message."""
-        take: Command = ("EVAL", TAKE_SCRIPT, 3, *self._lists, BATCH_MESSAGES, BATCH_BYTES, LEASE_MS)
+        take: Command = ("EVAL", TAKE_SCRIPT, 3, *self._lists, *self._limits())
         commands: list[Command] = [take]
         if not self._is_in_doubt:
             # The server holds the script back until the second command has a message.
             commands = [
-                ("DEL", self._taken),
+                self._acknowledge(),
                 ("BLMOVE", self._queue, self._taken, "RIGHT", "RIGHT", BLOCK_SECONDS),
                 take,
             ]
@@ -139,9 +144,19 @@ class Drain:
         self._send_unsent()
         return cast("list[bytes]", answers[-1])
 
+    def _limits(self) -> tuple[int, int, int]:
+        kept = self._kept.messages
+        most = BATCH_MESSAGES + min(len(kept), KEPT_MAX)
+        return most, BATCH_BYTES + sum(map(len, kept)), LEASE_MS
+
+    def _acknowledge(self) -> Command:
+        if self._kept.messages:
+            return ("EVAL", KEEP_SCRIPT, 1, self._taken, *self._kept.messages)
+        return ("DEL", self._taken)
+
     def _take_when_full(self) -> list[bytes]:
         """Take without waiting on the server: BLMOVE is refused there however little it moves."""
-        take: Command = ("EVAL", TAKE_WHEN_FULL_SCRIPT, 3, *self._lists, BATCH_MESSAGES, BATCH_BYTES, LEASE_MS)
+        take: Command = ("EVAL", TAKE_WHEN_FULL_SCRIPT, 3, *self._lists, *self._limits())
         batch = cast("list[bytes]", run(self._redis, take)[0])
         if not batch:
             self._stopping.wait(AWAY)
@@ -156,22 +171,15 @@ class Drain:
             self._unsent.popleft()
 
     def _handle(self, batch: Sequence[bytes]) -> Handled:
+        handled, kept = Halves(self._story, self._write, self._set_aside).take(batch, self._kept)
+        if len(kept.messages) != len(self._kept.messages):
+            log.warning("drain.blocked", queue=self._story.queue, messages=len(kept.messages))
+        self._kept = kept
+        return handled
+
+    def _write(self, batch: Sequence[bytes], lock_limit: timedelta) -> Handled:
         post = self._post()
-        try:
-            handled = handle(self._story, batch, conn=self._postgres(), post=post)
-        except Exception as error:
-            if isinstance(error, RedisError) or is_of_the_moment(error) or is_of_the_schema(error):
-                raise
-            # It lies in the data: halve the batch down to the message, and set that one aside.
-            if len(batch) == 1:
-                return self._set_aside(batch[0], error)
-            half = len(batch) // 2
-            first, second = self._handle(batch[:half]), self._handle(batch[half:])
-            return Handled(
-                [*first.letters, *second.letters],
-                [*first.returns, *second.returns],
-                [*first.shown, *second.shown],
-            )
+        handled = handle(self._story, batch, conn=self._postgres(), post=post, lock_limit=lock_limit)
         self._keep_unsent(post)
         return handled
 
@@ -204,9 +212,11 @@ class Drain:
         """Acknowledge what was handled; what was not is put back by the others when the lease is over."""
         try:
             if not self._is_in_doubt:
-                round_trip(
-                    self._redis, [("DEL", self._taken), ("ZREM", self._keys.drains(self._story.queue), self._taken)]
-                )
+                leave: Command = ("ZREM", self._lists[2], self._taken)
+                if self._kept.messages:
+                    # The others' at once, as if our lease were over.
+                    leave = ("ZADD", self._lists[2], 0, self._taken)
+                run(self._redis, self._acknowledge(), leave)
         except RedisError as error:
             log.warning("drain.left-unacknowledged", error=str(error))
         if self._conn is not None:

@@ -5,13 +5,14 @@ The story (`resume`, `defer`) writes; here is what all of them share. Nothing is
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from datetime import timedelta
+from typing import Any, Final, Protocol
 from uuid import uuid4
 
 import structlog
 from psycopg import Connection
 
-from shared.db import rejections
+from shared.db import locks, rejections
 from shared.db.deferrals import Refusal
 from shared.errors import Refused
 from shared.letters import Letter, Return, open_letter, return_to_sender
@@ -21,6 +22,8 @@ from shared.post import Post
 from shared.queues import CONTINUATIONS, TaskName
 from shared.seam import effect
 from workers.shown import Shown
+
+LOCK_LIMIT: Final = timedelta(seconds=1)  # ours hold theirs for some 50 ms
 
 log = structlog.get_logger(__name__)
 
@@ -54,8 +57,17 @@ class Handled:
     shown: Sequence[Shown] = ()
 
 
-def handle(story: Story, raws: Sequence[bytes], *, conn: Connection[Any], post: Post) -> Handled:
+def handle(
+    story: Story, raws: Sequence[bytes], *, conn: Connection[Any], post: Post, lock_limit: timedelta = LOCK_LIMIT
+) -> Handled:
     """Take a batch from its bytes to its answers; repeated whole after any error, since every step may be.
+
+    Args:
+        story: What the messages mean.
+        raws: As they lay in Redis, in their order.
+        conn: Outside any transaction.
+        post: Empty.
+        lock_limit: How long each statement waits for a row that another transaction holds.
 
     Raises:
         psycopg.Error: Nothing was written.
@@ -66,6 +78,7 @@ def handle(story: Story, raws: Sequence[bytes], *, conn: Connection[Any], post: 
     letters = [one for one in opened if isinstance(one, Letter)]
     returns = [one for one in opened if isinstance(one, Return)]
     with conn.transaction():
+        locks.limit(conn, lock_limit)
         written = story.write(conn, letters) if letters else Written()
         returns += [
             return_to_sender(letters[number], _as_error(refusal), queue=story.queue)

@@ -1,4 +1,4 @@
-"""A way to a server on which an answer may be lost: the request arrives, its answer does not."""
+"""A way to a server on which an answer may be lost, or on which all falls silent."""
 
 import socket
 from collections.abc import Generator
@@ -27,12 +27,25 @@ class LosingProxy:
         self._to_lose: bytes | None = None
         self._lock = Lock()
         self._open: set[socket.socket] = set()
+        self._silent: set[socket.socket] = set()
+        self._is_silent = False
         Thread(target=self._accept, daemon=True).start()
 
     def lose_answer(self, containing: bytes) -> None:
         """Lose the next answer that contains these bytes, once, and its connection with it."""
         self.has_lost.clear()
         self._to_lose = containing
+
+    def fall_silent(self) -> None:
+        """Swallow all from now on; no connection ends, and those of now never work again."""
+        with self._lock:
+            self._is_silent = True
+            self._silent |= self._open
+
+    def speak(self) -> None:
+        """Pass on what goes over new connections."""
+        with self._lock:
+            self._is_silent = False
 
     def close(self) -> None:
         """End all connections."""
@@ -46,6 +59,11 @@ class LosingProxy:
         with suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
+                with self._lock:
+                    if self._is_silent:
+                        self._open.add(client)
+                        self._silent.add(client)
+                        continue
                 try:
                     server = socket.create_connection(("127.0.0.1", self._server_port))
                 except OSError:
@@ -61,14 +79,16 @@ class LosingProxy:
     def _pass_on(self, client: socket.socket, server: socket.socket) -> None:
         with self._both(client, server):
             while request := client.recv(CHUNK_BYTES):
-                server.sendall(request)
+                if client not in self._silent:
+                    server.sendall(request)
 
     def _pass_back(self, server: socket.socket, client: socket.socket) -> None:
         with self._both(server, client):
             while answer := server.recv(CHUNK_BYTES):
                 if self._is_lost(answer):
                     return
-                client.sendall(answer)
+                if client not in self._silent:
+                    client.sendall(answer)
 
     def _is_lost(self, answer: bytes) -> bool:
         with self._lock:
@@ -80,9 +100,11 @@ class LosingProxy:
 
     @contextmanager
     def _both(self, one: socket.socket, other: socket.socket) -> Generator[None]:
-        """When one side ends, so does the other."""
+        """When one side ends, so does the other; if all is silent, the other does not hear of it."""
         with suppress(OSError):
             yield
+        if one in self._silent:
+            return
         for connection in (one, other):
             _shut(connection)
         with self._lock:

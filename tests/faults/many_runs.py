@@ -75,6 +75,11 @@ class ManyRuns:
         """Return how many seconds after each wait's end its run went on."""
         return sorted(at - life.over_at[number] for life in self.lives for number, at in life.went_on_at.items())
 
+    def late_since(self, moment: float) -> list[float]:
+        """Return how many seconds after a moment, or after their wait's end if that came later, runs went on."""
+        pairs = [(life.over_at[number], at) for life in self.lives for number, at in life.went_on_at.items()]
+        return sorted(at - max(over_at, moment) for over_at, at in pairs if at >= moment)
+
     def _live(self, life: Life, waits: int, random: Random) -> None:
         try:
             while life.waits < waits and not self._is_enough.is_set():

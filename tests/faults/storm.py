@@ -6,7 +6,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from urllib.parse import urlsplit, urlunsplit
 
+import psycopg
 from pydantic import SecretStr
 from servers import Servers, start_servers
 from waiting import wait_until
@@ -20,6 +22,7 @@ from tests.faults.verdict import FrozenWatch, is_quiet, rows_of, what_is_left
 from workers.cli.kinds import WorkerKind
 
 CALM_SECONDS = 45.0
+WORKERS = "workers"  # the role
 # Each is a worker that broke, or a message that was not understood: no fault of a storm explains it.
 BROKEN = ("drain.broken", "agent.broken", "message.set-aside", "message.refused", "image.left-behind")
 # An engine's command that takes up to 90 ms, and fails once in ten times.
@@ -82,13 +85,16 @@ class Storm:
 
 
 @contextmanager
-def a_storm(settings: Settings, folder: Path, *, runs: int, is_rough: bool = False) -> Generator[Storm]:
+def a_storm(
+    settings: Settings, folder: Path, *, runs: int, is_rough: bool = False, is_far: bool = False
+) -> Generator[Storm]:
     """Servers that may be killed, workers that are started again, runs that wait once they are told to.
 
     Args:
         settings: But for the servers.
         folder: For all files.
         runs: How many.
+        is_far: The workers reach the servers on ways that may be cut, and Postgres as a role of their own.
         is_rough: Also: answers that are lost, an engine that takes its time and fails, cancels.
     """
     # Set CHAOS_SEED to have the same again, as far as threads allow.
@@ -99,9 +105,12 @@ def a_storm(settings: Settings, folder: Path, *, runs: int, is_rough: bool = Fal
         migrate(servers.database_url)
         near = _at(settings, servers.database_url, servers.broker_url)
         far, ways = near, list[LosingProxy]()
-        if is_rough:
-            ways = [LosingProxy(url) for url in (servers.database_url, servers.broker_url)]
-            far = _at(settings, *(way.url for way in ways)).model_copy(update={"simulate_command": UNSURE})
+        if is_rough or is_far:
+            database_url = as_workers(servers.database_url) if is_far else servers.database_url
+            ways = [LosingProxy(url) for url in (database_url, servers.broker_url)]
+            far = _at(settings, *(way.url for way in ways))
+            if is_rough:
+                far = far.model_copy(update={"simulate_command": UNSURE})
             for way in ways:
                 stack.callback(way.close)
         workers = Supervision(far, folder / "logs")
@@ -111,6 +120,15 @@ def a_storm(settings: Settings, folder: Path, *, runs: int, is_rough: bool = Fal
         watch = FrozenWatch(near)
         stack.callback(watch.stop)
         yield Storm(near, servers, workers, watch, many, seed, ways)
+
+
+def as_workers(database_url: str) -> str:
+    """Make a role of the workers, whom a limit can shut out as it cannot a superuser; return its URL."""
+    with psycopg.connect(database_url, autocommit=True) as conn:
+        owner = conn.info.user
+        conn.execute(f"CREATE ROLE {WORKERS} LOGIN PASSWORD '{WORKERS}' IN ROLE {owner}".encode())
+    where = urlsplit(database_url)
+    return urlunsplit(where._replace(netloc=f"{WORKERS}:{WORKERS}@{where.hostname}:{where.port}"))
 
 
 def _at(settings: Settings, database_url: str, broker_url: str) -> Settings:

@@ -13,18 +13,21 @@ from pydantic import SecretStr
 from redis import Redis
 from redis.exceptions import OutOfMemoryError
 from runs import Run
+from structlog.testing import capture_logs
 from system import ALL, System
 from upstream import Upstream, a_completion, a_wait, dependency_id
 from waiting import wait_until
 
 from shared.broker import Keys, connect, run
 from shared.client import Complete
+from shared.connections import Connections
 from shared.messages import Message
 from shared.post import envelope
 from shared.queues import CONTINUATIONS, DEFERRALS, RESUMES, TaskName
 from shared.settings import Settings
 from shared.vocabulary import OutcomeType
 from workers.cli.redis_server import redis_server
+from workers.drain import BATCH_MESSAGES
 
 MESSAGES: Final = 20
 PUT_SCRIPT: Final = "#!lua flags=allow-oom\nfor _, one in ipairs(ARGV) do redis.call('LPUSH', KEYS[1], one) end"
@@ -84,11 +87,11 @@ def test_a_full_redis_is_drained(
         put(redis, settings, RESUMES, TaskName.COMPLETE, [a_completion(name) for name in ids])
         if started == "meanwhile":
             system.spawn()
-        wait_until(lambda: number_of(system, "completed_at IS NOT NULL") == MESSAGES)
+        wait_until(lambda: len(system.rows("SELECT id FROM dependency WHERE completed_at IS NOT NULL")) == MESSAGES)
         wait_until(lambda: lengths(redis, settings) == [0, 0])
         assert upstream.heard == {}
 
-    wait_until(lambda: number_of(system, "done_at IS NOT NULL") == MESSAGES)
+    wait_until(lambda: len(system.rows("SELECT id FROM dependency WHERE done_at IS NOT NULL")) == MESSAGES)
     # A drain and a sweeper may both have sent what there was no room for: with one id, so that it is gone on from once.
     assert [len({one.continuation_id for one in upstream.heard[name, 1]}) for name in ids] == [1] * MESSAGES
     assert system.rows("SELECT id FROM rejection") == []
@@ -96,7 +99,7 @@ def test_a_full_redis_is_drained(
 
 
 def test_what_a_full_redis_refused_comes_once_it_has_room(
-    settings: Settings, redis: Redis, upstream: Upstream, a_run: Callable[[], Run]
+    settings: Settings, connections: Connections, redis: Redis, upstream: Upstream, a_run: Callable[[], Run]
 ) -> None:
     """Continuation, receipt and refusal: their drain sends them as soon as it can, without a sweeper."""
     one = a_run()
@@ -105,14 +108,24 @@ def test_what_a_full_redis_refused_comes_once_it_has_room(
     end = msgspec.structs.replace(a_completion(one.id), receipt_to=CONTINUATIONS)
 
     with drained(settings):
-        with full(redis):
+        with full(redis), capture_logs() as logs:
             put(redis, settings, RESUMES, TaskName.COMPLETE, [unknown, end])
-            wait_until(lambda: lengths(redis, settings) == [0, 0])
+            wait_until(lambda: "message.left-to-sweeper" in [log["event"] for log in logs])
         assert upstream.continuation(one)
         wait_until(lambda: upstream.refused)
         wait_until(lambda: upstream.receipts)
+    assert redis.llen(connections.keys.queue(RESUMES)) == 0
 
 
-def number_of(system: System, condition: str) -> int:
-    """Return how many waits are so."""
-    return len(system.rows(f"SELECT id FROM dependency WHERE {condition}"))  # noqa: S608 - of this file
+def test_more_than_a_batch_whose_receipts_have_no_room(
+    settings: Settings, connections: Connections, redis: Redis
+) -> None:
+    """What is refused room does not keep its batch in hand: the next are taken all the same."""
+    ids = [str(number) for number in range(2 * BATCH_MESSAGES)]
+    ends = [msgspec.structs.replace(a_completion(name), receipt_to=CONTINUATIONS) for name in ids]
+
+    with full(redis), drained(settings):
+        put(redis, settings, RESUMES, TaskName.COMPLETE, ends)
+        with connections.pool.connection() as conn:
+            query = b"SELECT count(*) FROM dependency WHERE completed_at IS NOT NULL"
+            wait_until(lambda: conn.execute(query).fetchone() == (len(ids),))
