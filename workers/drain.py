@@ -184,7 +184,7 @@ class Drain:
         return handled
 
     def _set_aside(self, raw: bytes, error: Exception) -> Handled:
-        log.error("message.set-aside", exc_info=error)
+        log.error("message.set-aside", queue=self._story.queue, exc_info=error)
         post = self._post()
         handled = set_aside(self._story, raw, error, conn=self._postgres(), post=post)
         self._keep_unsent(post)

@@ -88,16 +88,11 @@ def _say_who(worker: str | None, _logger: WrappedLogger, _method: str, event_dic
 
 
 def _for_machines() -> list[Processor]:
-    return [structlog.processors.JSONRenderer(), _with_delete_escaped]
+    return [structlog.processors.JSONRenderer()]
 
 
 def _for_people() -> list[Processor]:
     return [_escaped, structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
-
-
-def _with_delete_escaped(_logger: WrappedLogger, _method: str, line: Any) -> str:
-    # Python's JSON escapes every control character but this one, and all beyond ASCII.
-    return cast("str", line).replace("\x7f", "\\u007f")
 
 
 def _made_plain(passwords: list[str], _logger: WrappedLogger, _method: str, event_dict: EventDict) -> EventDict:
