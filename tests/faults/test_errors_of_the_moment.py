@@ -6,11 +6,13 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg import Connection
+from pydantic import SecretStr
 from waiting import wait_until
 
 from shared.db.moment import is_of_the_moment
 from shared.db.pool import connect
 from shared.settings import Settings
+from tests.faults.losing_proxy import LosingProxy
 
 
 @pytest.fixture
@@ -57,3 +59,18 @@ def test_what_is_wrong_with_a_message_is_not_of_the_moment(conn: Connection[Any]
         conn.execute("SELECT '{'::jsonb")
 
     assert not is_of_the_moment(caught.value)
+
+
+def test_an_answer_that_never_comes_ends_the_connection(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind a proxy that swallows everything the kernel sees nothing wrong; the worker connects again."""
+    monkeypatch.setattr("shared.db.pool.ANSWER_SECONDS", 0.2)
+    way = LosingProxy(settings.database_url.get_secret_value())
+    with connect(settings.model_copy(update={"database_url": SecretStr(way.url)}), name="test") as conn:
+        way.fall_silent()
+
+        with pytest.raises(psycopg.Error) as caught:
+            conn.execute("SELECT 1")
+
+    way.close()
+    assert is_of_the_moment(caught.value)
+    assert conn.closed
