@@ -8,7 +8,7 @@ PIP := $(BIN)/pip --disable-pip-version-check install --quiet
 RUNTIME := .venv/.runtime
 DEV := .venv/.dev
 
-.PHONY: help install up demo secrets test compose-test lint format bench chaos model schema lock clean
+.PHONY: help install up demo secrets criu test compose-test lint format bench chaos model schema lock clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 22
@@ -36,6 +36,9 @@ demo: $(RUNTIME) ## show a wait's three endings
 
 secrets: ## make the secrets that docker-compose.yml reads
 	@deploy/secrets.sh
+
+criu: ## put a criu that works into .criu, for the engine `process` and its tests (as root, on Debian)
+	@scripts/install-criu.sh .criu
 
 test: $(DEV) ## run the tests
 	@$(BIN)/pytest -n $(JOBS) tests
