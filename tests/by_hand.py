@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias, cast
 import msgspec
 from psycopg.rows import dict_row
 from redis import Redis
-from runs import Run
+from runs import Run, WaitingRun
 from upstream import a_completion, a_wait, dependency_id
 
 from shared.broker import run
@@ -50,7 +50,7 @@ class ByHand:
         self.client = client
         self.at = node.connections
 
-    def wait_for_task(self, run: Run, number: int = 1, **fields: Any) -> DeferAnswer:
+    def wait_for_task(self, run: WaitingRun, number: int = 1, **fields: Any) -> DeferAnswer:
         """Register that a run waits for a task; `fields` are those of `Defer`."""
         answer = self.client.defer(a_wait(run.id, run.workload, number, **fields))
         assert answer is not None
@@ -63,7 +63,7 @@ class ByHand:
         self.wait_for_task(run, number, reason=WaitReason.DURATION, dependency=dependency, **fields)
         return resume_at
 
-    def complete(self, run: Run, number: int = 1) -> None:
+    def complete(self, run: WaitingRun, number: int = 1) -> None:
         """Say over the broker that what a run's wait is for is over, and have it resumed."""
         self.resume_worker(completion_of(run, number))
 
@@ -156,7 +156,7 @@ def first_take(run: Run, number: int = 1) -> Take:
     return Take(v=1, dependency_id=dependency_id(run.id, number), run_id=run.id, wait_number=number, first=True)
 
 
-def completion_of(run: Run, number: int = 1) -> bytes:
+def completion_of(run: WaitingRun, number: int = 1) -> bytes:
     """Return the message that what a run's wait is for is over, as it lies on `resumes`."""
     return envelope(TaskName.COMPLETE, a_completion(run.id, number), task_id=f"{run.id}-{number}", queue=RESUMES)
 

@@ -59,3 +59,40 @@ class ConnectedRun(StartedRun):
         answers = self.answers()
         assert [number for number, _, _ in answers] == list(range(1, len(answers) + 1))
         return answers[-1][1:]
+
+
+LISTENER = """
+import os, socket, sys, time
+written = os.open(sys.argv[2], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+connection = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+os.write(written, b"connected\\n")
+heard = b"something"
+while heard:
+    try:
+        heard = connection.recv(100)
+    except OSError:
+        heard = b""
+    os.write(written, heard or b"closed\\n")
+while True:
+    time.sleep(0.01)
+"""
+
+
+class ListeningRun(StartedRun):
+    """Waits for what the other side of a connection says, line by line.
+
+    Args:
+        folder: For its files.
+        port: Where the other side listens.
+    """
+
+    def __init__(self, folder: Path, *, port: int) -> None:
+        folder.mkdir()
+        self._out = folder / "heard"
+        argv = [sys.executable, "-S", "-c", LISTENER, str(port), str(self._out)]
+        super().__init__(folder, argv, MARK, engine=EngineName.PROCESS)
+        wait_until(lambda: self._out.exists() and self.heard())
+
+    def heard(self) -> list[str]:
+        """Return what it wrote: `connected`, the lines that it heard, `closed`."""
+        return self._out.read_text().splitlines()

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
@@ -16,7 +16,6 @@ from shared.errors import EngineUnavailable, ImageRefused, RunGone
 from shared.messages import Workload
 from shared.settings import Settings
 from tests.engines.conftest import Criu, EngineCase, Frozen
-from tests.engines.connected import ConnectedRun
 from tests.engines.counting import session_members
 from tests.processes import processes_of
 from tests.waiting import wait_until
@@ -260,41 +259,3 @@ def test_a_file_that_the_run_needs_and_that_changed_is_named(
     assert session_members(frozen.counting.pid) == []
     away.rename(counted)
     assert_goes_on(process_engine.engine, frozen, lock)
-
-
-@pytest.fixture
-def a_connected_run(tmp_path: Path, database_url: str) -> Iterator[ConnectedRun]:
-    """A run with a connection to Redis and one to Postgres."""
-    run = ConnectedRun(tmp_path / "run", database_url=database_url, broker_url=os.environ["TESTS_BROKER_URL"])
-    yield run
-    run.end()
-
-
-def test_connections_go_on_after_a_refused_checkpoint(
-    process_engine: EngineCase, a_connected_run: ConnectedRun, lock: NodeLock
-) -> None:
-    """Neither server notices that its client was dumped."""
-    engine, workload, before = process_engine.engine, a_connected_run.workload, a_connected_run.connections()
-    engine.freeze(workload, lock=lock, stop=NEVER)
-    engine.store(workload, name="17-1", lock=lock, stop=NEVER)
-
-    engine.thaw(workload)
-
-    assert a_connected_run.connections() == before
-
-
-def test_a_restored_run_finds_its_connections_closed_and_connects_again(
-    process_engine: EngineCase, a_connected_run: ConnectedRun, lock: NodeLock
-) -> None:
-    """It goes on as after any lost connection, and both servers have only the new one."""
-    engine, workload, before = process_engine.engine, a_connected_run.workload, a_connected_run.connections()
-    engine.freeze(workload, lock=lock, stop=NEVER)
-    image = engine.store(workload, name="17-1", lock=lock, stop=NEVER)
-    engine.kill(workload)
-
-    held = engine.restore(image, name="17-2", workload=workload, lock=lock, stop=NEVER)
-    engine.permit(held)
-
-    after = a_connected_run.connections()
-    assert after[0] != before[0]
-    assert after[1] != before[1]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from by_hand import LATER, AtEffect, ByHand
 from criu import stored_in, why_not_criu, with_criu
 from process_runs import CountingRun
 from psycopg.types.json import Jsonb
@@ -17,6 +18,8 @@ from waiting import wait_until
 from shared.client import Cancel, CancelCause
 from shared.settings import Settings
 from shared.vocabulary import CancelReason, Mode
+from workers.checkpoint.restore import Restored
+from workers.checkpoint.take import Taken
 from workers.cli.kinds import WorkerKind
 
 PHASES = {"freeze_ms", "dump_ms", "store_ms", "dump_bytes", "restore_ms", "permit_ms"}
@@ -229,3 +232,38 @@ def test_a_node_where_criu_does_not_work_says_so_and_does_not_offer_it(
     upstream.complete(run)
     assert upstream.continuation(run).mode is Mode.LIVE
     run.assert_runs()
+
+
+class Died(BaseException):
+    """Stands for the end of a worker in the middle of a story."""
+
+
+@pytest.mark.parametrize("first", ["its restore", "a sweep's take"])
+def test_whoever_comes_first_ends_the_old_process(
+    hand: ByHand, settings: Settings, a_counting_run: StartRun, at_effect: AtEffect, first: str
+) -> None:
+    """Vector 5, one step at a time: accepted, then the worker died, and no agent is there to help."""
+    run = a_counting_run()
+    old = run.workload
+    hand.wait_for_task(run, delay_ms=0)
+    at_effect("take.offered", die)
+    with pytest.raises(Died):
+        hand.checkpoint_worker()
+    run.assert_stands()
+
+    if first == "a sweep's take":
+        hand.sweeper(ahead=LATER)
+        assert hand.checkpoint_worker() == [Taken.DUTY_DONE]
+        assert run.is_gone
+    hand.complete(run)
+    assert hand.checkpoint_worker() == [Restored.RESTORED]
+
+    heard = hand.continuation()
+    assert heard.workload != old.to_json()
+    run.went_on(heard)
+    assert stored_in(settings) == []
+
+
+def die() -> None:
+    """End a story here."""
+    raise Died

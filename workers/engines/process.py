@@ -14,7 +14,7 @@ from shared.errors import EngineUnavailable, EngineUnsupported
 from shared.messages import Workload
 from shared.settings import Settings
 from shared.vocabulary import EngineName
-from workers.engines import ending, processes, restored, tree
+from workers.engines import connections, ending, processes, restored, tree
 from workers.engines.criu import Criu
 from workers.engines.engine import Image
 from workers.engines.processes import Process
@@ -45,6 +45,7 @@ class ProcessEngine:
         self._seconds = settings.engine_timeout_ms / 1000
         self._folder = settings.work_folder
         self._reserve = settings.free_bytes_min
+        self._keeps_connections = settings.process_tcp == "established"
         self._criu = Criu(settings.criu_path, settings.process_tcp, self._seconds)
         self._images = ImageStore(settings)
 
@@ -96,6 +97,8 @@ class ProcessEngine:
         try:
             claim.make()
             started = time.monotonic()
+            if self._keeps_connections:
+                connections.note(family, self._note_of(family[0]))
             self._criu.dump(family[0].pid, claim.dump, lock=lock)
             _wait_standing(family[0])
             dumped = time.monotonic()
@@ -114,6 +117,8 @@ class ProcessEngine:
     def thaw(self, workload: Workload) -> None:
         """Continue the process and its descendants; one that is gone or not marked is ignored."""
         tree.thaw(workload)
+        if workload.pid is not None and workload.started_at_ticks is not None:
+            self._note_of(Process(workload.pid, workload.started_at_ticks)).unlink(missing_ok=True)
 
     def kill(self, workload: Workload) -> None:
         """End the process and its descendants, and wait until their pids are free.
@@ -121,8 +126,13 @@ class ProcessEngine:
         Raises:
             EngineUnavailable: One did not end in time, or its parent does not ask how it ended.
         """
-        if workload.pid is not None and workload.started_at_ticks is not None:
-            ending.end_tree(Process(workload.pid, workload.started_at_ticks), seconds=self._seconds)
+        if workload.pid is None or workload.started_at_ticks is None:
+            return
+        root = Process(workload.pid, workload.started_at_ticks)
+        if self._keeps_connections and tree.is_standing(workload):
+            connections.leave_open(processes.family(root), self._note_of(root))
+        ending.end_tree(root, seconds=self._seconds)
+        self._note_of(root).unlink(missing_ok=True)
 
     def restore(self, image: Image, *, name: str, workload: Workload, lock: NodeLock, stop: Event) -> Workload:
         """Fetch, verify and unpack an image, and restore it standing.
@@ -189,6 +199,10 @@ class ProcessEngine:
     def is_standing(self, workload: Workload) -> bool:
         """Whether any thread of the process is stopped; see `tree.is_standing`."""
         return tree.is_standing(workload)
+
+    def _note_of(self, root: Process) -> Path:
+        """Return where it is written down what had come in on the connections of a process."""
+        return self._folder / "connections" / f"{root.pid}-{root.started_at_ticks}"
 
     def _claim(self, name: str) -> ClaimFolder:
         with private_folder(self._folder, setting="CHECKPOINT_WORK_FOLDER"):
