@@ -134,6 +134,7 @@ def test_a_run_is_shown_with_its_tasks_and_its_timeline(
         "dependency.resumed",
         "restore.claimed",
         "checkpoint.restored",
+        "image.discarded",
         "continuation.done",
     ]
     (wait,) = shown["waits"]

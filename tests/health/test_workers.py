@@ -1,5 +1,6 @@
 """The health of real workers: what their loops do, not whether a process exists, is what is told."""
 
+import os
 import re
 import signal
 from collections.abc import Iterator
@@ -119,14 +120,19 @@ def test_a_drain_that_stands_still_is_named(system: System, connections: Connect
     system.start(WorkerKind.RESUME)
     wait_until(lambda: ask(WorkerKind.RESUME).code == 0)
     letterbox = Letterbox(connections.redis, Keys(system.settings.key_prefix))
+    query = "SELECT pid FROM pg_stat_activity WHERE application_name = %s AND datname = current_database()"
+    (its_server,) = wait_until(lambda: system.rows(query, "checkpoints drain resumes"))
 
-    with psycopg.connect(system.settings.database_url.get_secret_value()) as other:
-        other.execute("LOCK TABLE dependency")
+    # A lock would not do: the drain waits for none for long.
+    os.kill(its_server["pid"], signal.SIGSTOP)
+    try:
         letterbox.put(RESUMES, "dependency.complete", completion())
         wait_until(lambda: ask(WorkerKind.RESUME).code == 1)
         found = ask(WorkerKind.RESUME)
         assert found.problems.startswith("the drain of resumes stands still for")
         assert "consumer" not in found.problems
+    finally:
+        os.kill(its_server["pid"], signal.SIGCONT)
 
     wait_until(lambda: ask(WorkerKind.RESUME, "--ready").code == 0)
 
