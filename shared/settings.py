@@ -3,13 +3,15 @@
 Read once at start and refused as a whole, with every mistake listed. Source: the contract, section 5.
 """
 
+import hashlib
 import os
 import platform
 import re
 import tempfile
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
@@ -29,10 +31,22 @@ Period = Annotated[int, Field(ge=1, le=10**12)]
 Delay = Annotated[int, Field(ge=0, le=DELAY_LIMIT_MS)]
 
 
-def default_image_store() -> str:
-    """Return a folder of this user that survives a restart of the machine, as a URL."""
+def default_image_store(data: Mapping[str, Any]) -> str:
+    """Return a folder of this user that survives a restart of the machine, as a URL; another for each database."""
     state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return (Path(state) / "checkpoints" / "images").absolute().as_uri()
+    return (Path(state) / "checkpoints" / f"images-{_database(data)}").absolute().as_uri()
+
+
+def default_work_folder(data: Mapping[str, Any]) -> Path:
+    """Return a folder of this user; another for each database, since claims are named by the ids of its rows."""
+    return Path(tempfile.gettempdir()) / f"checkpoint-work-{os.getuid()}-{_database(data)}"
+
+
+def _database(data: Mapping[str, Any]) -> str:
+    """Return what tells a database from others, without its password."""
+    url = data.get("database_url")
+    parts = urlsplit(url.get_secret_value() if isinstance(url, SecretStr) else "")
+    return hashlib.sha256(f"{parts.hostname}:{parts.port}{parts.path}".encode()).hexdigest()[:12]
 
 
 def default_node() -> str:
@@ -136,9 +150,9 @@ class Settings(BaseSettings):
         "`established`: they go on if their peers kept them, for waits shorter than any peer's patience.",
     )
     work_folder: Path = Field(
-        default_factory=lambda: Path(tempfile.gettempdir()) / f"checkpoint-work-{os.getuid()}",
-        description="Folder of dumps and restores in progress; all workers of a node share it. "
-        "It needs room for the memory of what is frozen at once.",
+        default_factory=default_work_folder,
+        description="Folder of dumps and restores in progress; all workers of a node share it, those of another "
+        "database do not. It needs room for the memory of what is frozen at once.",
     )
     image_store: str = Field(
         default_factory=default_image_store,

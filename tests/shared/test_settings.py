@@ -166,3 +166,22 @@ def test_the_default_node_is_one_that_a_workload_may_name(monkeypatch: pytest.Mo
         monkeypatch.setattr("platform.node", lambda host=host: host)
 
         assert re.fullmatch(r"[a-z0-9][a-z0-9-]{0,62}", default_node())
+
+
+def test_each_database_has_folders_of_its_own() -> None:
+    """Images and claims are named by ids of rows: two systems of one machine must not meet each other's."""
+    one, other = (Settings(database_url=SecretStr(f"postgresql://u:p@host:5432/{name}")) for name in ("one", "other"))
+    changed = Settings(database_url=SecretStr("postgresql://u:another@host:5432/one"))
+
+    assert one.image_store != other.image_store
+    assert one.work_folder != other.work_folder
+    assert (one.image_store, one.work_folder) == (changed.image_store, changed.work_folder)
+
+
+def test_a_key_of_images_is_long_enough_and_never_shown(environment: pytest.MonkeyPatch) -> None:
+    """A short one could be guessed; what is printed or logged has none."""
+    said = problem(environment, CHECKPOINT_IMAGE_KEY="too short")
+
+    assert "CHECKPOINT_IMAGE_KEY" in said
+    assert "too short" not in said
+    assert "a key of sixteen" not in repr(Settings(image_key=SecretStr("a key of sixteen")))

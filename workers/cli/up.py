@@ -25,6 +25,7 @@ from workers.cli.supervise import RUNNING, Supervisor
 
 DATABASE_URL, BROKER_URL = "CHECKPOINT_DATABASE_URL", "CHECKPOINT_BROKER_URL"
 NODE, FLOWER_URL, LOCK_FOLDER = "CHECKPOINT_NODE", "CHECKPOINT_FLOWER_URL", "CHECKPOINT_LOCK_FOLDER"
+WORK_FOLDER, IMAGE_STORE = "CHECKPOINT_WORK_FOLDER", "CHECKPOINT_IMAGE_STORE"
 TOLD = (DATABASE_URL, BROKER_URL, NODE, FLOWER_URL)
 HEALTH_FOLDER, HEALTH = "CHECKPOINT_HEALTH_FOLDER", "health"
 PROCFILE = Path(__file__).with_name("Procfile")  # here a link to the top one, in a wheel a copy of it
@@ -211,6 +212,8 @@ def complete(environment: dict[str, str], folder: Path) -> None:
     environment.setdefault(LOCK_FOLDER, str(folder / "locks"))
     environment.setdefault(HEALTH_FOLDER, str(folder / HEALTH))
     Path(environment[LOCK_FOLDER]).mkdir(parents=True, exist_ok=True, mode=0o700)
+    environment.setdefault(WORK_FOLDER, str(folder / "work"))
+    environment.setdefault(IMAGE_STORE, (folder / "images").as_uri())
     environment[FLOWER_URL] = f"http://checkpoints:{secrets.token_urlsafe(18)}@{HOST}:{free_port()}"
     # The Procfile says `checkpoints`, and means the one beside this Python.
     environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", os.defpath)])
