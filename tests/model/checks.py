@@ -46,6 +46,7 @@ BROKEN = {
     6: "NOT ITS OWN: a late cancel ended a newer wait",
     7: "TOKEN: a row was closed because of a token alone",
     8: "NO IMAGE: restored from an image that is discarded",
+    9: "NOT READY: frozen although its run was asked and had not answered",
 }
 
 

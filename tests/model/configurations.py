@@ -32,6 +32,8 @@ class Configuration:
     """An accepted process is left standing, and is the one that goes on."""
     elsewhere: bool = False
     """Restores happen on another node: no common lock."""
+    handshake: bool = False
+    """Each wait asks for it: the run is asked first, and frozen only once it has said that it is ready."""
     net: bool = False
     """The agent also settles what is paused, not only held restores."""
 
@@ -53,6 +55,8 @@ SMALL = {
     "simulate, cancel": Configuration(simulate=True, cancel=True),
     "simulate, net": Configuration(simulate=True, net=True, forged=True),
     "two workers": Configuration(workers=2, fail=True, again=True),
+    "handshake": Configuration(handshake=True, fail=True, again=True),
+    "handshake, manual wait": Configuration(handshake=True, manual=True, call_off=True, again=True),
     "two waits, no fault": Configuration(waits=2, faults=0),
 }
 """Small enough to be checked with every run of the tests."""
@@ -65,6 +69,12 @@ LARGE = {
     "simulate, attempt": Configuration(simulate=True, attempt=True),
     "simulate, two waits": Configuration(simulate=True, waits=2),
     "simulate, two waits, net": Configuration(simulate=True, waits=2, net=True),
+    "handshake, all verbs": Configuration(handshake=True, cancel=True, call_off=True, again=True, forged=True),
+    "handshake, attempt": Configuration(handshake=True, attempt=True, again=True),
+    "handshake, two workers": Configuration(handshake=True, workers=2, again=True),
+    "handshake, simulate": Configuration(handshake=True, simulate=True, cancel=True, again=True),
+    "handshake, two faults": Configuration(handshake=True, again=True, faults=2),
+    "handshake, two waits": Configuration(handshake=True, waits=2),
     "two faults": Configuration(faults=2, fail=True, again=True, forged=True),
     "elsewhere, two workers, two faults": Configuration(elsewhere=True, workers=2, faults=2),
     "cancel, two workers": Configuration(cancel=True, workers=2, fail=True, again=True),

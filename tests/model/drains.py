@@ -1,17 +1,20 @@
 """The drains: waits and cancels are written down, completions resume, tokens follow."""
 
 from .moves import Delivery, Moves
-from .rows import KNOWN_LATE, end_manual, end_waits, publish
+from .rows import KNOWN_LATE, end_manual, end_waits, is_open, publish
 from .state import (
+    ASKED,
     BAD,
     BEGUN,
     CALLED_OFF,
     CANCELLED,
     CHECKPOINT,
     COMPLETED,
+    DEFERRED,
     DONE,
     ENDED,
     ENDED_BELOW,
+    HANDSHAKE,
     LIVE,
     M_CANCEL,
     M_COMPLETE,
@@ -19,12 +22,15 @@ from .state import (
     M_DEFER,
     M_FIRST,
     M_HINT,
+    M_READY,
+    M_TAKE,
     MARK,
     READ_COMPLETE,
     READ_MARK,
     READ_MODE,
     READS_MODE_OF,
     READS_WAIT,
+    READY,
     REFUSED,
     REGISTERED,
     RESUMED,
@@ -42,6 +48,7 @@ def steps(moves: Moves) -> None:
     """Everything that the drains of `deferrals` and `resumes` may do."""
     _defers(moves)
     _cancels(moves)
+    _readies(moves)
     _completes(moves)
     _hints(moves)
     for w in range(moves.setup.waits):
@@ -131,6 +138,18 @@ def _cancels(moves: Moves) -> None:
             if any(s[CANCELLED + w] and not now[CANCELLED + w] for w in later):
                 s[BAD] = NOT_ITS_OWN
         moves.add(s, "drain: cancel written", fault=doubled)
+
+
+def _readies(moves: Moves) -> None:
+    """The run may be frozen, if it is still asked; one that comes late, or twice, changes nothing."""
+    now = moves.now
+    for got in moves.deliveries(M_READY):
+        w = got.w
+        if now[STATUS + w] == DEFERRED and now[HANDSHAKE + w] == ASKED and is_open(now, w):
+            got.s[HANDSHAKE + w] = READY
+            _tell(moves, got, M_TAKE, f"drain: the run of {w + 1} is ready, take sent")
+        else:
+            moves.add(got.s, f"drain: ready({w + 1}) comes too late", fault=got.doubled)
 
 
 def _completes(moves: Moves) -> None:

@@ -27,6 +27,10 @@ class Guards:
     offer_both: bool = _on(4, "no row in the second update of the offer rolls the first one back")
     offer_reread: bool = _on(12, "an offer whose answer was lost is read again by epoch, never guessed")
 
+    # The handshake.
+    ready_first: bool = _on(9, "the claim of a wait that asked for a handshake needs its `ready_at`")
+    unanswered_closed: bool = _on(1, "a take that finds `asked_at` without `ready_at`, the time over, closes the row")
+
     # The node lock, and what is settled under it.
     node_lock: bool = _on(5, "engines are called only under the node lock")
     claim_under_lock: bool = _on(5, "a take claims under the lock, not before it")

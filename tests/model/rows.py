@@ -16,6 +16,7 @@ from .state import (
     EPOCH,
     FREED,
     FROM_EPOCH,
+    HANDSHAKE,
     LEASE,
     LIVE,
     M_CONTINUE,
@@ -65,13 +66,13 @@ def unused_epoch(s: Seen, w: int) -> int:
 
 def close(moves: Moves, s: State, w: int) -> None:
     """Close a row (`refused`, `revoked`, `failed`): this checkpoint will not be taken."""
-    s[STATUS + w], s[EPOCH + w] = CLOSED, 0
+    s[STATUS + w], s[EPOCH + w], s[HANDSHAKE + w] = CLOSED, 0, 0
     end_manual(moves, s, w, allowed=moves.guards.manual_closed)
 
 
 def put_back(moves: Moves, s: State, w: int) -> None:
-    """Put a row back to `deferred`, with a countdown for its next try."""
-    s[STATUS + w], s[EPOCH + w], s[M_TAKE + w] = DEFERRED, 0, 1
+    """Put a row back to `deferred`, with a countdown for its next try; a handshake begins anew."""
+    s[STATUS + w], s[EPOCH + w], s[M_TAKE + w], s[HANDSHAKE + w] = DEFERRED, 0, 1, 0
     end_manual(moves, s, w, allowed=moves.guards.manual_put_back)
 
 

@@ -46,6 +46,8 @@ LEASE = _layout.place(WAITS)  # of a restore
 FREED = _layout.place(WAITS)
 IMAGE = _layout.place(WAITS)  # the accepted image exists; 0 once discarded_at is set
 RESTORED_AS = _layout.place(WAITS)
+HANDSHAKE = _layout.place(WAITS)  # of a row that is `deferred`: ASKED (asked_at), READY (ready_at too)
+FLUSHED = _layout.place(WAITS)  # the truth: in this wait a process said that it may be frozen
 
 # In Redis.
 M_DEFER = _layout.place(WAITS)
@@ -55,6 +57,8 @@ M_FIRST = _layout.place(WAITS)  # the countdown's own first take
 M_TAKE = _layout.place(WAITS)
 M_RESTORE = _layout.place(WAITS)
 M_CONTINUE = _layout.place(WAITS)  # LIVE or RESTORED_MODE
+M_PREPARE = _layout.place(WAITS)
+M_READY = _layout.place(WAITS)
 M_CANCEL = _layout.place()
 TOKEN = _layout.place()  # checkpoints of waits below this are revoked
 
@@ -105,6 +109,7 @@ NOT_BEGUN, SENT, REGISTERED, REFUSED = range(4)  # BEGUN
 NONE, TAKING, DEFERRED, ACCEPTED, RESTORING, RESTORED, CLOSED, DISCARDED = range(8)  # STATUS
 ABSENT, RUNS, PAUSED, HELD, GONE = range(5)  # PROCESS
 LIVE, RESTORED_MODE = 1, 2
+ASKED, READY = 1, 2  # HANDSHAKE
 HOLDER_DEAD = 9  # LEASE and CLAIM: taken by somebody who died; runs out by itself
 FOR_EVER = 7  # CLAIM: without `claim_expires`
 ORPHAN = 8  # LOCK: held by an engine command that outlived its worker

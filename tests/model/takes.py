@@ -8,6 +8,7 @@ from .state import (
     ABSENT,
     ACCEPTED,
     ASK,
+    ASKED,
     ATTEMPT,
     BAD,
     BY_TOKEN,
@@ -20,15 +21,19 @@ from .state import (
     DISCARDS_LATE,
     EPOCH,
     FAILED,
+    FLUSHED,
     FREED,
     FROZEN,
     GONE,
+    HANDSHAKE,
     IMAGE,
     M_FIRST,
+    M_PREPARE,
     M_TAKE,
     NONE,
     PAUSED,
     PROCESS,
+    READY,
     RETRY,
     RUNS,
     SETTLE,
@@ -45,7 +50,7 @@ from .state import (
     State,
 )
 
-TORN_IMAGE, OLD_ATTEMPT, BY_TOKEN_ALONE = 1, 3, 7
+TORN_IMAGE, OLD_ATTEMPT, BY_TOKEN_ALONE, NOT_READY = 1, 3, 7, 9
 
 
 def begin(moves: Moves, t: int) -> None:
@@ -67,6 +72,8 @@ def _take(at: At, got: Delivery, *, first: bool) -> None:
         at.add(s, label + f"claimed without the lock, epoch {at.epoch}", fault=fault)
     elif not at.may_lock():
         at.add(s, label + "the lock is busy, dropped", fault=fault)
+    elif status in (NONE, DEFERRED) and still_open and _has_to_be_asked(moves, w):
+        _ask(at, got, label)
     elif status in (NONE, DEFERRED, TAKING) and still_open:
         _claim(at, s)
         at.lock(s)
@@ -81,9 +88,27 @@ def _take(at: At, got: Delivery, *, first: bool) -> None:
         at.add(s, label + "nothing to do", fault=fault)
 
 
+def _has_to_be_asked(moves: Moves, w: int) -> bool:
+    return moves.setup.handshake and moves.guards.ready_first and moves.now[HANDSHAKE + w] != READY
+
+
+def _ask(at: At, got: Delivery, label: str) -> None:
+    """Ask the run, and give the slot back; or find that it did not answer in time, which may be at any moment."""
+    moves, w, s = at.moves, at.w, got.s
+    if moves.now[HANDSHAKE + w] != ASKED:
+        s[STATUS + w], s[EPOCH + w], s[HANDSHAKE + w] = DEFERRED, 0, ASKED
+        if not got.doubled:
+            at.add(list(s), label + f"asks the run of {w + 1}; DIES before it says so", fault=True)
+        s[M_PREPARE + w] = s[M_TAKE + w] = 1
+        at.add(s, label + f"asks the run of {w + 1}, prepare sent", fault=got.doubled)
+    elif moves.guards.unanswered_closed:
+        close(moves, s, w)
+        at.add(s, label + f"the run of {w + 1} did not answer, row closed", fault=got.doubled)
+
+
 def _claim(at: At, s: State) -> None:
     at.epoch = unused_epoch(at.moves.now, at.w)
-    s[STATUS + at.w], s[EPOCH + at.w] = TAKING, at.epoch
+    s[STATUS + at.w], s[EPOCH + at.w], s[HANDSHAKE + at.w] = TAKING, at.epoch, 0
 
 
 def _take_duty(at: At, s: State, label: str, *, fault: bool) -> None:
@@ -116,6 +141,8 @@ def work(at: At) -> None:
         at.add(s, "no such process, row closed")
         return
     freeze(s, at.i)
+    if at.moves.setup.handshake and not now[FLUSHED + at.w]:
+        s[BAD] = NOT_READY
     at.go(s, FROZEN)
     at.add(s, f"freezes process {at.i}")
 

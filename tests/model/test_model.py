@@ -10,6 +10,7 @@ PLAIN = SMALL["plain"]
 CANCEL = SMALL["cancel"]
 MANUAL = SMALL["manual wait"]
 ELSEWHERE = SMALL["elsewhere"]
+HANDSHAKE = SMALL["handshake"]
 STANDING_CANCEL = SMALL["simulate, cancel"]
 STANDING_TWICE = LARGE["simulate, two waits"]
 
@@ -19,6 +20,8 @@ BROKEN_WITHOUT = {
     "commit_first": (PLAIN, "EARLY"),
     "upstream_sends": (PLAIN, "STUCK"),
     "offer_open": (PLAIN, "LIVE"),
+    "ready_first": (HANDSHAKE, "NOT READY"),
+    "unanswered_closed": (SMALL["handshake, manual wait"], "STUCK"),
     "node_lock": (PLAIN, "OWNERLESS"),
     "claim_under_lock": (SMALL["two workers"], "OWNERLESS"),
     "child_lock": (PLAIN, "OWNERLESS"),

@@ -1,6 +1,6 @@
 """The upstream and its processes: they wait, go on, repeat what is not answered, give up."""
 
-from .moves import Moves
+from .moves import Delivery, Moves
 from .processes import is_old, kill
 from .rows import end_manual
 from .state import (
@@ -15,10 +15,13 @@ from .state import (
     DONE,
     ENDED,
     ENDED_BELOW,
+    FLUSHED,
     INBOX,
     M_CANCEL,
     M_COMPLETE,
     M_DEFER,
+    M_PREPARE,
+    M_READY,
     MARK,
     NOT_BEGUN,
     OVER,
@@ -43,6 +46,8 @@ def steps(moves: Moves) -> None:
     for i in range(PROCESSES):
         if moves.now[PROCESS + i] == RUNS:
             _process(moves, i)
+    for got in moves.deliveries(M_PREPARE):
+        _answers(moves, got)
     for w in range(moves.setup.waits):
         _dependency(moves, w)
         if moves.setup.call_off:
@@ -84,6 +89,19 @@ def _goes_on(moves: Moves, i: int, w: int) -> None:
         moves.add(list(s), label + ", its `done` is LOST", fault=True)
     s[DONE + w] = 1
     moves.add(s, label)
+
+
+def _answers(moves: Moves, got: Delivery) -> None:
+    """A process that is asked flushes and says so, or never does; one that has passed the wait says nothing."""
+    now, w = moves.now, got.w
+    i = now[WORKLOAD + w]
+    if now[PROCESS + i] == RUNS and now[PASSED + i] == w:
+        s = list(got.s)
+        s[FLUSHED + w] = s[M_READY + w] = 1
+        label = f"process {i} has flushed for wait {w + 1}, ready sent"
+        moves.add(s, label, fault=got.doubled, optional=True)
+    if not got.doubled:
+        moves.add(got.s, f"the run does not answer for wait {w + 1}")
 
 
 def _dependency(moves: Moves, w: int) -> None:
