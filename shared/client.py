@@ -1,4 +1,4 @@
-"""What a Python upstream imports: register waits, complete what they wait for, call off, go on.
+"""What a Python upstream imports: register waits, complete what they wait for, call off, get ready, go on.
 
 With a database an answer is sure at once, and is returned. Over the broker alone a message is only as safe as Redis:
 None is returned, and an upstream repeats it until `message.taken` came. A caller's own connection makes a call part
@@ -8,7 +8,7 @@ of the caller's transaction; then a sweeper sends what follows from it.
 from collections.abc import Callable, Generator, Sequence
 from threading import Event
 from types import TracebackType
-from typing import Any, Final, Literal, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 from uuid import uuid4
 
 import msgspec
@@ -19,7 +19,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt
 
 from shared.broker import Keys, connect
 from shared.db import deferrals, dependencies, door
-from shared.db.deferrals import CancelAnswer, DeferAnswer, Deferral, Refusal
+from shared.db.deferrals import CancelAnswer, DeferAnswer, Deferral, Kind, ReadyAnswer, Refusal
 from shared.db.dependencies import CompleteAnswer
 from shared.db.moment import is_rolled_back
 from shared.db.pool import Pool, open_pool
@@ -34,6 +34,8 @@ from shared.messages import (
     Dependency,
     Done,
     Message,
+    Prepare,
+    Ready,
     Workload,
 )
 from shared.post import Post
@@ -50,6 +52,7 @@ __all__ = [
     "Continue",
     "Defer",
     "Dependency",
+    "Prepare",
     "Refused",
     "Workload",
 ]
@@ -130,6 +133,19 @@ class Checkpoints:
         ids = _listed(message_id)
         return _single(self._deferrals("cancel", [cancel], CancelAnswer, conn=conn, message_ids=ids))
 
+    def ready(
+        self, run_id: str, wait_number: int, *, receipt_to: str | None = None, message_id: str | None = None
+    ) -> bool | None:
+        """Answer `run.prepare`: the run has flushed and may be frozen. True once; False: not asked, or too late.
+
+        Raises:
+            Refused: The message is malformed; nothing was changed.
+        """
+        message = Ready(v=1, run_id=run_id, wait_number=wait_number, receipt_to=receipt_to)
+        ids = _listed(message_id)
+        answer = _single(self._deferrals("ready", [message], ReadyAnswer, conn=None, message_ids=ids))
+        return None if answer is None else answer.will_checkpoint
+
     def complete(
         self, completion: Complete, *, conn: Connection[Any] | None = None, message_id: str | None = None
     ) -> CompleteAnswer | None:
@@ -208,19 +224,18 @@ class Checkpoints:
 
     def _deferrals(
         self,
-        kind: Literal["defer", "cancel"],
-        messages: Sequence[Defer] | Sequence[Cancel],
+        kind: Kind,
+        messages: Sequence[Defer] | Sequence[Cancel] | Sequence[Ready],
         type_: type[A],
         *,
         conn: Connection[Any] | None,
         message_ids: Sequence[str] | None,
     ) -> list[A | Refused] | None:
         bodies = [written(one) for one in _bounded(messages)]
-        if conn is not None:
+        if conn is not None and kind != "ready":
             return [_answer(one, type_) for one in door.call(conn, kind, bodies)]
         if self._pool is None:
-            task = TaskName.DEFER if kind == "defer" else TaskName.CANCEL
-            return self._send(DEFERRALS, task, bodies, message_ids)
+            return self._send(DEFERRALS, TaskName(f"checkpoint.{kind}"), bodies, message_ids)
         results = self._write(lambda own: deferrals.apply(own, [Deferral(kind, body) for body in bodies]), self._pool)
         post = self._post()
         for message, result in zip(messages, results, strict=True):

@@ -117,6 +117,14 @@ class Cancel(Message, frozen=True, kw_only=True):
     receipt_to: ReplyTo | None = None
 
 
+class Ready(Message, frozen=True, kw_only=True):
+    """`checkpoint.ready`: the run has flushed and may be frozen; the answer to `run.prepare`."""
+
+    run_id: Id
+    wait_number: Count
+    receipt_to: ReplyTo | None = None
+
+
 class Complete(Message, frozen=True, kw_only=True):
     """`dependency.complete`: what a run waited for is over, or its batch grows or is sealed."""
 
@@ -196,6 +204,16 @@ class Continue(Message, frozen=True, kw_only=True):
     resumed_at: datetime
     checkpoint: StoredCheckpoint | None = None
     traceparent: str | None = None
+
+
+class Prepare(Message, frozen=True, kw_only=True):
+    """`run.prepare`: flush, then say `checkpoint.ready`; later than `answer_by` there is no checkpoint."""
+
+    run_id: str
+    attempt: int
+    wait_number: int
+    dependency_id: str
+    answer_by: datetime
 
 
 class Refused(Message, frozen=True, kw_only=True):

@@ -7,15 +7,17 @@ from typing import Any, Final
 
 import msgspec
 
-from shared.messages import Cancel, Complete, Continue, Defer, Done, Message, Refused, Taken
+from shared.messages import Cancel, Complete, Continue, Defer, Done, Message, Prepare, Ready, Refused, Taken
 from shared.queues import TaskName
 
 TYPES: Final[dict[TaskName, type[Message]]] = {
     TaskName.DEFER: Defer,
     TaskName.CANCEL: Cancel,
+    TaskName.READY: Ready,
     TaskName.COMPLETE: Complete,
     TaskName.DONE: Done,
     TaskName.CONTINUE: Continue,
+    TaskName.PREPARE: Prepare,
     TaskName.REFUSED: Refused,
     TaskName.TAKEN: Taken,
 }

@@ -29,11 +29,13 @@ class Word(StrEnum):
     REGISTERED = "registered"
     CANCELLED = "cancelled"
     CALLED_OFF = "called-off"
+    READY = "ready"
     RESUMED = "resumed"
     RECORDED = "recorded"
     DONE = "done"
     REFUSED = "refused"
     # Of takes and restores.
+    ASKED = "asked"
     FROZEN = "frozen"
     RESTORED = "restored"
     NOT_PERMITTED = "not-permitted"

@@ -29,14 +29,20 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What a take found that could not claim; `id` and `status` are None where no checkpoint row exists."""
+    """What a take found that could not claim; `id` and `status` are None where no checkpoint row exists.
+
+    `answer_by` is set while a run that was asked has not answered, also when that time is over.
+    """
 
     dependency_id: str
     run_id: str
+    attempt: int
     wait_number: int
     workload: dict[str, Any]
+    reply_to: str
     is_over: bool
     rest: timedelta | None
+    answer_by: datetime | None
     id: int | None
     status: str | None
     epoch: int | None
@@ -75,6 +81,29 @@ def claim(conn: Connection[Any], dependency_id: str, *, run_id: str, node: str, 
         return cur.execute(
             statement("checkpoint/claim"), {"id": dependency_id, "run_id": run_id, "node": node, "grace": grace}
         ).fetchone()
+
+
+def ask(
+    conn: Connection[Any], dependency_id: str, *, run_id: str, node: str, patience: timedelta, grace: timedelta
+) -> bool:
+    """Ask the run of a due checkpoint whether it may be frozen; False: not to be asked now (see `state`).
+
+    Args:
+        conn: In the transaction of the claim that found nothing.
+        dependency_id: What it waits for.
+        run_id: Whose lock is held.
+        node: Where it runs.
+        patience: How long it may take to answer.
+        grace: When a sweep looks after that.
+    """
+    named = {"id": dependency_id, "run_id": run_id, "node": node, "patience": patience, "grace": grace}
+    return conn.execute(statement("checkpoint/ask"), named).rowcount == 1
+
+
+def close_unanswered(conn: Connection[Any], checkpoint_id: int, *, error: str) -> bool:
+    """End the checkpoint of a run that did not answer in time. False: it did, there is time, or it is closed."""
+    named = {"id": checkpoint_id, "error": error}
+    return conn.execute(statement("checkpoint/close_unanswered"), named).rowcount == 1
 
 
 def state(conn: Connection[Any], dependency_id: str, *, run_id: str, node: str) -> State | None:

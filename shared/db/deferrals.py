@@ -1,4 +1,4 @@
-"""What upstreams say of a run's waits: registrations and cancels, judged in SQL."""
+"""What upstreams say of a run's waits: registrations, cancels, answers of runs that were asked; judged in SQL."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from psycopg import Connection
 from shared.db.raw_json import array
 from shared.db.statements import only, statement
 
-Kind = Literal["defer", "cancel"]
+Kind = Literal["defer", "cancel", "ready"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,12 @@ class CancelAnswer(msgspec.Struct, frozen=True):
     wait_ended: bool
 
 
+class ReadyAnswer(msgspec.Struct, frozen=True):
+    """The answer to `ready`: true once; false where nobody asked, the time is over, or the wait is."""
+
+    will_checkpoint: bool
+
+
 class Refusal(msgspec.Struct, frozen=True):
     """A rule said no: nothing was changed."""
 
@@ -59,11 +65,20 @@ class Revocation(msgspec.Struct, frozen=True):
     reason: str
 
 
+class DueTake(msgspec.Struct, frozen=True):
+    """A take to send at once: the run has answered."""
+
+    dependency_id: str
+    node: str
+    traceparent: str | None
+
+
 class Result(msgspec.Struct, frozen=True):
-    """What became of one message: a refusal, or an answer with the token that it calls for."""
+    """What became of one message: a refusal, or an answer with the token or the take that it calls for."""
 
     answer: dict[str, Any] | None = None
     token: Revocation | None = None
+    take: DueTake | None = None
     refused: Refusal | None = None
 
     def defer_answer(self) -> DeferAnswer:

@@ -15,6 +15,7 @@ STATES: Final = {
     "waiting": "no checkpoint will be taken",
     "deferred": "its checkpoint is due later",
     "taking": "its checkpoint is being taken",
+    "asking": "its run was asked whether it may be frozen",
     "retrying": "a try failed, another comes",
     "frozen": "its checkpoint was accepted",
     "ending": "what it waited for is over, the resume is near",

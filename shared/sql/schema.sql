@@ -47,6 +47,7 @@ BEGIN
         results := results || CASE kinds[m.ordinal]
             WHEN 'defer' THEN register_wait(m.message, s, p_sends)
             WHEN 'cancel' THEN cancel_waits(m.message)
+            WHEN 'ready' THEN take_answer(m.message, s)
         END;
     END LOOP;
     RETURN to_jsonb(results);
@@ -543,7 +544,7 @@ CREATE TABLE checkpoint (
     status text NOT NULL,
     epoch integer NOT NULL,
     tries integer NOT NULL,
-    claimed_at timestamp with time zone NOT NULL,
+    claimed_at timestamp with time zone,
     due_at timestamp with time zone NOT NULL,
     asked_at timestamp with time zone,
     ready_at timestamp with time zone,
@@ -562,10 +563,12 @@ CREATE TABLE checkpoint (
     restores integer DEFAULT 0 NOT NULL,
     lease_until timestamp with time zone,
     look_at timestamp with time zone,
-    CONSTRAINT checkpoint_check CHECK (((status = 'restoring'::text) = (lease_until IS NOT NULL))),
-    CONSTRAINT checkpoint_check1 CHECK (((status = 'restored'::text) = (restored_at IS NOT NULL))),
-    CONSTRAINT checkpoint_check2 CHECK (((status <> ALL (ARRAY['taking'::text, 'deferred'::text])) OR (location IS NULL))),
-    CONSTRAINT checkpoint_check3 CHECK (((status <> ALL (ARRAY['accepted'::text, 'restoring'::text, 'restored'::text])) OR (location IS NOT NULL)))
+    CONSTRAINT checkpoint_check CHECK (((epoch > 0) = (claimed_at IS NOT NULL))),
+    CONSTRAINT checkpoint_check1 CHECK (((ready_at IS NULL) OR (asked_at IS NOT NULL))),
+    CONSTRAINT checkpoint_check2 CHECK (((status = 'restoring'::text) = (lease_until IS NOT NULL))),
+    CONSTRAINT checkpoint_check3 CHECK (((status = 'restored'::text) = (restored_at IS NOT NULL))),
+    CONSTRAINT checkpoint_check4 CHECK (((status <> ALL (ARRAY['taking'::text, 'deferred'::text])) OR (location IS NULL))),
+    CONSTRAINT checkpoint_check5 CHECK (((status <> ALL (ARRAY['accepted'::text, 'restoring'::text, 'restored'::text])) OR (location IS NOT NULL)))
 )
 WITH (fillfactor='80');
 
@@ -694,7 +697,6 @@ DECLARE
         WHEN w.completed_at IS NOT NULL THEN 'already-complete'
         WHEN w.resume_at < clock() + threshold OR w.due_at >= w.resume_at THEN 'ends-too-soon'
         WHEN mark.called_off_up_to >= w.wait_number THEN 'called-off'
-        WHEN w.handshake THEN 'handshake-not-offered'
     END;
 BEGIN
     IF reason_not IS NOT NULL THEN
@@ -978,6 +980,25 @@ CREATE FUNCTION sweep_step(d dependency, is_claimed boolean, s jsonb) RETURNS te
     LANGUAGE sql STABLE
     RETURN CASE WHEN (((d).run_id IS NULL) OR ((d).cancelled_at IS NOT NULL) OR ((d).done_at IS NOT NULL)) THEN 'nothing'::text WHEN ((d).resumed_at IS NOT NULL) THEN 'continue'::text WHEN ((d).completed_at IS NOT NULL) THEN 'resume'::text WHEN ((d).resume_at <= clock()) THEN 'complete'::text WHEN (ends_by_itself_at(d, s) <= clock()) THEN 'seal'::text WHEN (((d).due_at IS NULL) OR ((d).called_off_at IS NOT NULL) OR is_claimed) THEN 'nothing'::text WHEN ((d).due_at > (clock() + milliseconds(((s ->> 'countdown_horizon_ms'::text))::bigint))) THEN 'later'::text WHEN node_is_ready(((d).workload ->> 'node'::text), ((d).workload ->> 'engine'::text), s) THEN 'take'::text ELSE 'node'::text END;
 
+CREATE FUNCTION take_answer(m jsonb, s jsonb) RETURNS jsonb
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    w dependency;
+    take jsonb;
+BEGIN
+    SELECT d.* INTO w FROM dependency d
+     WHERE d.run_id = m ->> 'run_id' AND d.wait_number = (m ->> 'wait_number')::integer
+       AND d.completed_at IS NULL AND d.cancelled_at IS NULL AND d.called_off_at IS NULL
+       FOR NO KEY UPDATE;
+    UPDATE checkpoint c
+       SET ready_at = clock(), due_at = clock(), look_at = clock() + milliseconds((s ->> 'take_grace_ms')::bigint)
+     WHERE c.dependency_id = w.id AND c.status = 'deferred'
+       AND c.asked_at IS NOT NULL AND c.ready_at IS NULL AND c.due_at > clock()
+    RETURNING jsonb_build_object('dependency_id', w.id, 'node', c.node, 'traceparent', w.traceparent) INTO take;
+    RETURN jsonb_build_object('answer', jsonb_build_object('will_checkpoint', take IS NOT NULL), 'take', take);
+END $$;
+
 CREATE FUNCTION wait_answer(w dependency, is_duplicate boolean) RETURNS jsonb
     LANGUAGE sql IMMUTABLE
     RETURN jsonb_build_object('dependency_id', (w).id, 'wait_number', (w).wait_number, 'duplicate', is_duplicate, 'complete', COALESCE(((w).why = 'already-complete'::text), false), 'will_checkpoint', (w).will_checkpoint, 'why', (w).why, 'delay_ms', (w).delay_ms, 'delay_from', (w).delay_from, 'due_at', (w).due_at);
@@ -1079,7 +1100,7 @@ END $$;
 
 CREATE FUNCTION wait_state(d dependency, c checkpoint) RETURNS text
     LANGUAGE sql STABLE
-    RETURN CASE WHEN ((d).cancelled_at IS NOT NULL) THEN 'cancelled'::text WHEN ((d).done_at IS NOT NULL) THEN 'done'::text WHEN (((d).resumed_at IS NOT NULL) AND (((d).checkpoint_id IS NULL) OR ((c).status = 'restored'::text))) THEN 'continuing'::text WHEN ((d).resumed_at IS NOT NULL) THEN 'restoring'::text WHEN ((d).completed_at IS NOT NULL) THEN 'ending'::text WHEN ((d).checkpoint_id IS NOT NULL) THEN 'frozen'::text WHEN ((c).status = 'taking'::text) THEN 'taking'::text WHEN ((c).status = 'deferred'::text) THEN 'retrying'::text WHEN (((c).status IS NULL) AND ((d).due_at IS NOT NULL) AND ((d).called_off_at IS NULL)) THEN 'deferred'::text ELSE 'waiting'::text END;
+    RETURN CASE WHEN ((d).cancelled_at IS NOT NULL) THEN 'cancelled'::text WHEN ((d).done_at IS NOT NULL) THEN 'done'::text WHEN (((d).resumed_at IS NOT NULL) AND (((d).checkpoint_id IS NULL) OR ((c).status = 'restored'::text))) THEN 'continuing'::text WHEN ((d).resumed_at IS NOT NULL) THEN 'restoring'::text WHEN ((d).completed_at IS NOT NULL) THEN 'ending'::text WHEN ((d).checkpoint_id IS NOT NULL) THEN 'frozen'::text WHEN ((c).status = 'taking'::text) THEN 'taking'::text WHEN (((c).status = 'deferred'::text) AND ((c).asked_at IS NOT NULL)) THEN 'asking'::text WHEN ((c).status = 'deferred'::text) THEN 'retrying'::text WHEN (((c).status IS NULL) AND ((d).due_at IS NOT NULL) AND ((d).called_off_at IS NULL)) THEN 'deferred'::text ELSE 'waiting'::text END;
 
 CREATE TABLE cancel_rule (
     reason text NOT NULL,
@@ -1142,7 +1163,7 @@ CREATE VIEW run_timeline AS
                 CASE
                     WHEN (d.due_at > LEAST(d.completed_at, d.cancelled_at, d.called_off_at)) THEN NULL::timestamp with time zone
                     ELSE d.due_at
-                END,'checkpoint.due'::text,jsonb_build_object('delay_ms', d.delay_ms, 'delay_from', d.delay_from)), (d.called_off_at,'checkpoint.called-off'::text,jsonb_build_object('reason', d.call_off_reason)), (c.claimed_at,'checkpoint.claimed'::text,jsonb_build_object('tries', c.tries)), (c.accepted_at,'checkpoint.accepted'::text,jsonb_build_object('location', c.location, 'phases', c.phases)), (c.freed_at,'workload.freed'::text,c.workload), (c.closed_at,('checkpoint.'::text || c.status),jsonb_build_object('error', c.error)), (d.completed_at,'dependency.completed'::text,jsonb_build_object('outcome_type', d.outcome_type)), (d.resumed_at,'dependency.resumed'::text,jsonb_build_object('sends', d.sends)), (c.restore_claimed_at,'restore.claimed'::text,jsonb_build_object('epoch', c.epoch, 'restores', c.restores, 'error', c.error)), (c.restored_at,'checkpoint.restored'::text,c.restored_workload), (d.cancelled_at,'wait.cancelled'::text,jsonb_build_object('reason', d.cancel_reason)), (c.discarded_at,'image.discarded'::text,NULL::jsonb), (d.done_at,'continuation.done'::text,NULL::jsonb)) e(at, event, detail))
+                END,'checkpoint.due'::text,jsonb_build_object('delay_ms', d.delay_ms, 'delay_from', d.delay_from)), (d.called_off_at,'checkpoint.called-off'::text,jsonb_build_object('reason', d.call_off_reason)), (c.asked_at,'checkpoint.asked'::text,jsonb_build_object('tries', c.tries)), (c.ready_at,'checkpoint.ready'::text,NULL::jsonb), (c.claimed_at,'checkpoint.claimed'::text,jsonb_build_object('tries', c.tries)), (c.accepted_at,'checkpoint.accepted'::text,jsonb_build_object('location', c.location, 'phases', c.phases)), (c.freed_at,'workload.freed'::text,c.workload), (c.closed_at,('checkpoint.'::text || c.status),jsonb_build_object('error', c.error)), (d.completed_at,'dependency.completed'::text,jsonb_build_object('outcome_type', d.outcome_type)), (d.resumed_at,'dependency.resumed'::text,jsonb_build_object('sends', d.sends)), (c.restore_claimed_at,'restore.claimed'::text,jsonb_build_object('epoch', c.epoch, 'restores', c.restores, 'error', c.error)), (c.restored_at,'checkpoint.restored'::text,c.restored_workload), (d.cancelled_at,'wait.cancelled'::text,jsonb_build_object('reason', d.cancel_reason)), (c.discarded_at,'image.discarded'::text,NULL::jsonb), (d.done_at,'continuation.done'::text,NULL::jsonb)) e(at, event, detail))
   WHERE ((d.run_id IS NOT NULL) AND (e.at IS NOT NULL));
 
 CREATE TABLE schema_migration (

@@ -1,4 +1,7 @@
-"""Registering waits and calling them off: the story of the queue `deferrals`. The rules are SQL (apply_deferrals)."""
+"""Registering waits, calling them off, hearing runs that were asked: the story of the queue `deferrals`.
+
+The rules are SQL (apply_deferrals).
+"""
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -11,18 +14,22 @@ from shared.db import deferrals
 from shared.db.deferrals import Deferral, Kind
 from shared.follow_ups import add_follow_up
 from shared.letters import Letter
-from shared.messages import Cancel, Defer, Message
+from shared.messages import Cancel, Defer, Message, Ready
 from shared.post import Post
 from shared.queues import DEFERRALS, TaskName
 from shared.settings import Settings
 from workers.checkpoint.shown import of_result
 from workers.intake import Written
 
-_KINDS: Final[dict[TaskName, Kind]] = {TaskName.DEFER: "defer", TaskName.CANCEL: "cancel"}
+_KINDS: Final[dict[TaskName, Kind]] = {
+    TaskName.DEFER: "defer",
+    TaskName.CANCEL: "cancel",
+    TaskName.READY: "ready",
+}
 
 
 class DeferStory:
-    """Writes registrations and cancels in their order; then sends takes, hints and tokens.
+    """Writes registrations, cancels and answers in their order; then sends takes, hints and tokens.
 
     Args:
         settings: The horizon up to which a take is sent at once.
@@ -30,7 +37,9 @@ class DeferStory:
     """
 
     queue = DEFERRALS
-    types: Mapping[TaskName, type[Message]] = MappingProxyType({TaskName.DEFER: Defer, TaskName.CANCEL: Cancel})
+    types: Mapping[TaskName, type[Message]] = MappingProxyType(
+        {TaskName.DEFER: Defer, TaskName.CANCEL: Cancel, TaskName.READY: Ready}
+    )
 
     def __init__(self, settings: Settings, keys: Keys) -> None:
         self._settings = settings
@@ -42,7 +51,7 @@ class DeferStory:
 
         def follow(post: Post) -> None:
             for letter, result in zip(letters, results, strict=True):
-                message = cast("Defer | Cancel", letter.message)
+                message = cast("Defer | Cancel | Ready", letter.message)
                 add_follow_up(post, message, result, settings=self._settings, keys=self._keys)
 
         refused = {number: result.refused for number, result in enumerate(results) if result.refused}

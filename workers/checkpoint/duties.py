@@ -52,7 +52,8 @@ def _settle_and_close(node: Node, state: State, *, checkpoint_id: int, epoch: in
     """The wait ended while nobody worked on the row: a process may stand if its worker died."""
     if state.status == CheckpointStatus.TAKING:
         settle(node, run_id=state.run_id, workload=state.workload)
-    clear(node, state.workload, checkpoint_id=checkpoint_id, epoch=epoch, keep=None)
+    if epoch > 0:  # else the run was asked only: nothing was claimed, frozen or stored
+        clear(node, state.workload, checkpoint_id=checkpoint_id, epoch=epoch, keep=None)
 
     def close() -> bool:
         with node.connections.pool.connection() as conn, conn.transaction():

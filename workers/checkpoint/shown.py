@@ -1,4 +1,4 @@
-"""How registrations, cancels, takes and restores are shown to those who watch the workers."""
+"""How registrations, cancels, answers, takes and restores are shown to those who watch the workers."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -6,7 +6,7 @@ from typing import Final
 from shared.db.checkpoints import Outlook
 from shared.db.deferrals import Result
 from shared.letters import Letter
-from shared.messages import Cancel, Defer
+from shared.messages import Cancel, Defer, Ready
 from shared.queues import TaskName
 from shared.task_ids import take_id
 from shared.vocabulary import CheckpointStatus
@@ -18,6 +18,8 @@ _ENDINGS: Final[dict[Taken | Restored, Word]] = {
     Taken.REVOKED_IN_DELAY: Word.REVOKED,
     Taken.BUSY: Word.RETRIED,
     Taken.EARLY: Word.RETRIED,
+    Taken.ASKED: Word.ASKED,
+    Taken.UNANSWERED: Word.FAILED,
     Taken.ACCEPTED: Word.FROZEN,
     Taken.REFUSED: Word.REFUSED,
     Taken.REVOKED: Word.REVOKED,
@@ -66,7 +68,7 @@ def ending_of(outcome: Taken | Restored, outlook: Outlook | None) -> Ending:
         word,
         text,
         error=text if comes_again or failed else None,
-        eta=row.due_at.isoformat() if comes_again and row.due_at else None,
+        eta=row.due_at.isoformat() if (comes_again or outcome is Taken.ASKED) and row.due_at else None,
     )
 
 
@@ -81,12 +83,14 @@ def _by_row(outcome: Taken | Restored, row: Outlook) -> Word:
 
 
 def of_result(letter: Letter, result: Result) -> Iterator[Shown]:
-    """Show what became of a registration or a cancel, and of the take that it plans or revokes."""
+    """Show what became of a registration, a cancel or an answer, and of the take that it plans or revokes."""
     message = letter.message
     if isinstance(message, Defer) and result.answer is not None:
         yield from _of_defer(letter, message, result)
     elif isinstance(message, Cancel) and result.answer is not None:
         yield _of_cancel(letter, message, result)
+    elif isinstance(message, Ready) and result.answer is not None:
+        yield _of_ready(letter, message, result)
     if result.token is not None:
         yield _take(Word.REVOKED, result.token.run_id, result.token.wait_number, result=result.token.reason)
 
@@ -120,6 +124,13 @@ def _of_cancel(letter: Letter, message: Cancel, result: Result) -> Shown:
         word = Word.CALLED_OFF
     kwargs = named(run_id=message.run_id, attempt=message.attempt, wait_number=message.wait_number)
     return of_letter(letter, word, kwargs, message.reason.type)
+
+
+def _of_ready(letter: Letter, message: Ready, result: Result) -> Shown:
+    kwargs = named(run_id=message.run_id, wait_number=message.wait_number)
+    if result.take is None:
+        return of_letter(letter, Word.NOTHING_TO_DO, kwargs, "not asked, too late, or said before")
+    return of_letter(letter, Word.READY, kwargs, "checkpoint due now")
 
 
 def _take(

@@ -3,7 +3,7 @@
 Reads from top to bottom like the design's paragraph "The delay ends first".
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from random import SystemRandom
 from threading import Event
@@ -22,7 +22,7 @@ from shared.queues import TaskName, checkpoints_queue
 from shared.seam import effect
 from shared.task_ids import take_id
 from shared.tokens import is_revoked, watch
-from workers.checkpoint import duties
+from workers.checkpoint import duties, handshake
 from workers.checkpoint.stored import Stored, freeze_and_store
 from workers.node.lock import NodeLock
 from workers.node.node import Node
@@ -37,6 +37,8 @@ class Taken(StrEnum):
     REVOKED_IN_DELAY = "revoked-in-delay"
     BUSY = "busy"
     EARLY = "early"
+    ASKED = "asked"
+    UNANSWERED = "unanswered"
     NOTHING_TO_DO = "nothing-to-do"
     DUTY_DONE = "duty-done"
     ACCEPTED = "accepted"
@@ -70,14 +72,17 @@ def take(node: Node, message: Take) -> Taken:
 
 def _claim(node: Node, message: Take) -> tuple[Claim | None, State | None]:
     grace = _grace(node)
+    patience = timedelta(milliseconds=node.connections.settings.handshake_ms)
 
     def claim() -> tuple[Claim | None, State | None]:
         named = {"run_id": message.run_id, "node": node.name}
         with node.connections.pool.connection() as conn, conn.transaction():
             claim = checkpoints.claim(conn, message.dependency_id, **named, grace=grace)
-            # No row claimed: it is not due, over, or somebody's past; what is left to do is read beside it.
-            state = None if claim else checkpoints.state(conn, message.dependency_id, **named)
-        return claim, state
+            if claim is not None:
+                return claim, None
+            # Its run has to be asked, or it is not due, over, or somebody's past; what is left is read beside it.
+            checkpoints.ask(conn, message.dependency_id, **named, patience=patience, grace=grace)
+            return None, checkpoints.state(conn, message.dependency_id, **named)
 
     # A claim whose answer was lost is claimed again: nobody else can be working under our lock.
     result = patiently(claim, what="claim")
@@ -216,6 +221,8 @@ def _put_back(node: Node, claim: Claim, error: EngineUnavailable | None) -> Take
 
 
 def _do_duty(node: Node, message: Take, state: State) -> Taken:
+    if state.answer_by is not None and state.id is not None and not state.is_over:
+        return _handshake(node, state, checkpoint_id=state.id, answer_by=state.answer_by)
     if duties.is_early(state):
         _send_again(
             node,
@@ -226,6 +233,16 @@ def _do_duty(node: Node, message: Take, state: State) -> Taken:
         )
         return Taken.EARLY
     return Taken.DUTY_DONE if duties.do_what_is_left(node, state) else Taken.NOTHING_TO_DO
+
+
+def _handshake(node: Node, state: State, *, checkpoint_id: int, answer_by: datetime) -> Taken:
+    """Give the slot back while the run answers. A take that comes twice asks twice: the run may not have heard."""
+    rest = state.rest or timedelta(0)
+    if rest > timedelta(0):
+        handshake.ask(node, state, answer_by=answer_by, rest=rest)
+        return Taken.ASKED
+    is_closed = handshake.close_unanswered(node, state, checkpoint_id=checkpoint_id)
+    return Taken.UNANSWERED if is_closed else Taken.NOTHING_TO_DO
 
 
 def _send_again(node: Node, *, dependency_id: str, run_id: str, number: int, delay: timedelta) -> None:

@@ -1,7 +1,8 @@
 -- move: deferred -> taking
 -- The first claim of a wait makes the row; a later one takes over what a dead worker left (the node lock is held:
--- nobody works on it). None: not due, over, or nothing to take; `state` tells which. Dependency first, then
--- checkpoint, always. Index: dependency_pkey, checkpoint_dependency_id_key.
+-- nobody works on it). A wait with a handshake is claimed only once its run has answered. None: not due, not ready,
+-- over, or nothing to take; `state` tells which. Dependency first, then checkpoint, always.
+-- Index: dependency_pkey, checkpoint_dependency_id_key.
 WITH wait AS MATERIALIZED (
     SELECT d.id, d.run_id, d.attempt, d.wait_number, d.workload, d.due_at
       FROM dependency d
@@ -11,6 +12,8 @@ WITH wait AS MATERIALIZED (
        AND d.due_at <= clock()
        AND d.completed_at IS NULL AND d.resumed_at IS NULL
        AND d.cancelled_at IS NULL AND d.called_off_at IS NULL
+       AND (d.handshake IS NOT TRUE
+            OR (SELECT c.ready_at FROM checkpoint c WHERE c.dependency_id = d.id) IS NOT NULL)
        FOR NO KEY UPDATE
 )
 INSERT INTO checkpoint AS c

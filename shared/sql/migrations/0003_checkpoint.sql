@@ -1,4 +1,4 @@
--- A checkpoint has a row from its first claim on; most waits never have one.
+-- A checkpoint has a row from its first claim on, or from when its run was first asked; most waits never have one.
 
 CREATE TABLE checkpoint_move (
     from_status text NOT NULL,
@@ -31,12 +31,12 @@ CREATE TABLE checkpoint (
     node text NOT NULL,
     workload jsonb NOT NULL,
     status text NOT NULL,
-    epoch integer NOT NULL,                    -- grows with each claim; names what the try stores
+    epoch integer NOT NULL,                    -- grows with each claim, 0 before the first; names what the try stores
     tries integer NOT NULL,
-    claimed_at timestamptz NOT NULL,
-    due_at timestamptz NOT NULL,               -- of the next try
-    asked_at timestamptz,                      -- handshake
-    ready_at timestamptz,
+    claimed_at timestamptz,
+    due_at timestamptz NOT NULL,               -- of the next try; of a run that was asked: it may answer before
+    asked_at timestamptz,                      -- handshake: `run.prepare` for the next try
+    ready_at timestamptz,                      -- its answer
     location text,
     digest text,
     image_bytes bigint,
@@ -52,6 +52,8 @@ CREATE TABLE checkpoint (
     restores integer NOT NULL DEFAULT 0,
     lease_until timestamptz,                   -- of a restore: two nodes may try
     look_at timestamptz,
+    CHECK ((epoch > 0) = (claimed_at IS NOT NULL)),
+    CHECK (ready_at IS NULL OR asked_at IS NOT NULL),
     CHECK ((status = 'restoring') = (lease_until IS NOT NULL)),
     CHECK ((status = 'restored') = (restored_at IS NOT NULL)),
     CHECK (status NOT IN ('taking', 'deferred') OR location IS NULL),

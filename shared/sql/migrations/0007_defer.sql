@@ -94,7 +94,6 @@ DECLARE
         WHEN w.completed_at IS NOT NULL THEN 'already-complete'
         WHEN w.resume_at < clock() + threshold OR w.due_at >= w.resume_at THEN 'ends-too-soon'
         WHEN mark.called_off_up_to >= w.wait_number THEN 'called-off'
-        WHEN w.handshake THEN 'handshake-not-offered'
     END;
 BEGIN
     IF reason_not IS NOT NULL THEN

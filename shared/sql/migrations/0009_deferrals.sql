@@ -20,7 +20,26 @@ BEGIN
     END LOOP;
 END $$;
 
--- Messages that were checked: for each {answer, token} or {refused}. p_sends: see register_wait.
+-- A run that was asked may be frozen now: {answer, take}, the take being what is sent then. One that comes late or
+-- twice, or that nobody asked for, changes nothing. The row decides, and each wait has one of its own.
+CREATE FUNCTION take_answer(m jsonb, s jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+DECLARE
+    w dependency;
+    take jsonb;
+BEGIN
+    SELECT d.* INTO w FROM dependency d
+     WHERE d.run_id = m ->> 'run_id' AND d.wait_number = (m ->> 'wait_number')::integer
+       AND d.completed_at IS NULL AND d.cancelled_at IS NULL AND d.called_off_at IS NULL
+       FOR NO KEY UPDATE;
+    UPDATE checkpoint c
+       SET ready_at = clock(), due_at = clock(), look_at = clock() + milliseconds((s ->> 'take_grace_ms')::bigint)
+     WHERE c.dependency_id = w.id AND c.status = 'deferred'
+       AND c.asked_at IS NOT NULL AND c.ready_at IS NULL AND c.due_at > clock()
+    RETURNING jsonb_build_object('dependency_id', w.id, 'node', c.node, 'traceparent', w.traceparent) INTO take;
+    RETURN jsonb_build_object('answer', jsonb_build_object('will_checkpoint', take IS NOT NULL), 'take', take);
+END $$;
+
+-- Messages that were checked: for each {answer, token or take} or {refused}. p_sends: see register_wait.
 CREATE FUNCTION apply_deferrals(kinds text[], messages jsonb, p_sends boolean) RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
     s jsonb := settings();
@@ -33,6 +52,7 @@ BEGIN
         results := results || CASE kinds[m.ordinal]
             WHEN 'defer' THEN register_wait(m.message, s, p_sends)
             WHEN 'cancel' THEN cancel_waits(m.message)
+            WHEN 'ready' THEN take_answer(m.message, s)
         END;
     END LOOP;
     RETURN to_jsonb(results);

@@ -10,6 +10,8 @@ SELECT d.run_id, d.wait_number, e.at, e.event, e.detail
      (CASE WHEN d.due_at > least(d.completed_at, d.cancelled_at, d.called_off_at) THEN NULL ELSE d.due_at END,
       'checkpoint.due', jsonb_build_object('delay_ms', d.delay_ms, 'delay_from', d.delay_from)),
      (d.called_off_at, 'checkpoint.called-off', jsonb_build_object('reason', d.call_off_reason)),
+     (c.asked_at, 'checkpoint.asked', jsonb_build_object('tries', c.tries)),
+     (c.ready_at, 'checkpoint.ready', NULL),
      (c.claimed_at, 'checkpoint.claimed', jsonb_build_object('tries', c.tries)),
      (c.accepted_at, 'checkpoint.accepted', jsonb_build_object('location', c.location, 'phases', c.phases)),
      (c.freed_at, 'workload.freed', c.workload),
@@ -35,6 +37,7 @@ RETURN CASE
     WHEN d.completed_at IS NOT NULL THEN 'ending'
     WHEN d.checkpoint_id IS NOT NULL THEN 'frozen'
     WHEN c.status = 'taking' THEN 'taking'
+    WHEN c.status = 'deferred' AND c.asked_at IS NOT NULL THEN 'asking'
     WHEN c.status = 'deferred' THEN 'retrying'
     WHEN c.status IS NULL AND d.due_at IS NOT NULL AND d.called_off_at IS NULL THEN 'deferred'
     ELSE 'waiting'
