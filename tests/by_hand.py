@@ -18,9 +18,10 @@ from shared.broker import run
 from shared.client import Checkpoints, Dependency
 from shared.db.deferrals import DeferAnswer
 from shared.db.pool import connect
-from shared.messages import Continue, Restore, Take
+from shared.messages import Continue, Prepare, Restore, Take
 from shared.post import envelope
 from shared.queues import CONTINUATIONS, RESUMES, TaskName, checkpoints_queue
+from shared.replies import Reply, read_reply
 from shared.vocabulary import WaitReason
 from workers.checkpoint.restore import Restored, restore
 from workers.checkpoint.take import Taken, take
@@ -113,8 +114,11 @@ class ByHand:
 
     def continuations(self) -> list[Continue]:
         """Return the continuations that were sent and that nobody took, oldest first."""
-        raws = cast("list[bytes]", self.at.redis.lrange(self.at.keys.queue(CONTINUATIONS), 0, -1))
-        return [msgspec.json.decode(kwargs_of(raw), type=Continue) for raw in reversed(raws)]
+        return [reply for reply in self._replies() if isinstance(reply, Continue)]
+
+    def questions(self) -> list[Prepare]:
+        """Return each `run.prepare` that was sent and that nobody took, oldest first."""
+        return [reply for reply in self._replies() if isinstance(reply, Prepare)]
 
     def continuation(self) -> Continue:
         """Return the only continuation."""
@@ -128,6 +132,10 @@ class ByHand:
     def checkpoint_row(self, run: Run, number: int = 1) -> dict[str, Any] | None:
         """Return the row of a wait's checkpoint; None: it has none."""
         return self._row(b"SELECT * FROM checkpoint WHERE dependency_id = %s", dependency_id(run.id, number))
+
+    def _replies(self) -> list[Reply | None]:
+        raws = cast("list[bytes]", self.at.redis.lrange(self.at.keys.queue(CONTINUATIONS), 0, -1))
+        return [read_reply(raw) for raw in reversed(raws)]
 
     def _row(self, query: bytes, id_: str) -> dict[str, Any] | None:
         with self.at.pool.connection() as conn:

@@ -1,0 +1,362 @@
+"""The handshake: a run that wants it is asked before it is frozen, in its own time; what is not answered is let be."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from by_hand import LATER, AtEffect, ByHand
+from runs import Run
+from upstream import dependency_id
+
+from shared.client import Cancel, CancelCause
+from shared.db import runs
+from shared.db.deferrals import CancelAnswer
+from shared.messages import Take
+from shared.settings import Settings
+from shared.vocabulary import CancelReason, Mode, WaitReason
+from workers.checkpoint.restore import Restored
+from workers.checkpoint.take import Taken, take
+
+
+def test_a_run_is_frozen_once_it_has_said_that_it_is_ready(hand: ByHand, a_run: Callable[[], Run]) -> None:
+    """Asked where its continuation would go, with the time that it has; until it answers, it is not touched."""
+    run = a_run()
+    said = hand.wait_for_task(run, delay_ms=0, handshake=True)
+    assert (said.will_checkpoint, said.why) == (True, None)
+
+    assert hand.checkpoint_worker() == [Taken.ASKED]
+
+    (question,) = hand.questions()
+    assert (question.run_id, question.attempt, question.wait_number) == (run.id, 1, 1)
+    assert question.dependency_id == dependency_id(run.id, 1)
+    assert question.answer_by == status(hand, run)["due_at"] <= datetime.now(UTC) + patience(hand)
+    assert status(hand, run)["status"] == "deferred"
+    assert run.goes_on()
+
+    assert hand.client.ready(run.id, 1) is True
+
+    assert hand.checkpoint_worker() == [Taken.ACCEPTED]
+    assert run.stands
+    hand.complete(run)
+    assert hand.checkpoint_worker() == [Restored.RESTORED]
+    assert hand.continuation().mode is Mode.RESTORED
+    assert run.goes_on()
+
+
+def test_a_run_that_never_says_that_it_is_ready_goes_on_live(hand: ByHand, a_run: Callable[[], Run]) -> None:
+    """Vector 15: its time to answer ends: no checkpoint, no engine call, a live resume; the next wait is frozen."""
+    run = a_run()
+    hand.wait_for_task(run, delay_ms=0, handshake=True)
+    assert hand.checkpoint_worker() == [Taken.ASKED]
+    (due,) = hand.held()
+    assert due <= datetime.now(UTC) + patience(hand)
+
+    time_to_answer_ends(hand, run)
+    hand.let_countdowns_end()
+
+    assert hand.checkpoint_worker() == [Taken.UNANSWERED]
+    row = status(hand, run)
+    assert (row["status"], row["look_at"], row["epoch"], row["tries"]) == ("failed", None, 0, 0)
+    assert "checkpoint.ready" in row["error"]
+    assert run.goes_on()
+    assert hand.client.ready(run.id, 1) is False
+    hand.complete(run)
+    assert hand.continuation().mode is Mode.LIVE
+
+    next_wait_is_frozen(hand, run)
+
+
+def test_an_answer_that_comes_too_late_freezes_nobody(hand: ByHand, a_run: Callable[[], Run]) -> None:
+    """Vector 15: later than `answer_by`, also before anybody has closed the row."""
+    run = a_run()
+    hand.wait_for_task(run, delay_ms=0, handshake=True)
+    assert hand.checkpoint_worker() == [Taken.ASKED]
+    time_to_answer_ends(hand, run)
+
+    assert hand.client.ready(run.id, 1) is False
+
+    hand.sweeper()
+    assert hand.checkpoint_worker() == [Taken.UNANSWERED]
+    assert run.goes_on()
+
+
+@pytest.mark.parametrize("is_answered", [False, True])
+@pytest.mark.parametrize(
+    "reason", [CancelReason.MANUAL, CancelReason.WORKLOAD_DISCONNECTED, CancelReason.RUN_CANCELLED]
+)
+def test_a_cancel_calls_a_handshake_off(
+    reason: CancelReason,
+    is_answered: bool,  # noqa: FBT001  # the parameter of the test
+    hand: ByHand,
+    a_run: Callable[[], Run],
+) -> None:
+    """Vector 16: with its typed answer; nobody is frozen, an answer changes nothing, the next wait is frozen."""
+    run = a_run()
+    hand.wait_for_task(run, delay_ms=0, handshake=True)
+    assert hand.checkpoint_worker() == [Taken.ASKED]
+    if is_answered:
+        assert hand.client.ready(run.id, 1) is True
+    ends_wait = reason is CancelReason.RUN_CANCELLED
+
+    cancel = Cancel(v=1, run_id=run.id, wait_number=1, reason=CancelCause(reason))
+    assert hand.client.cancel(cancel) == CancelAnswer(called_off=not ends_wait, wait_ended=ends_wait)
+
+    assert hand.client.ready(run.id, 1) is False
+    hand.sweeper()
+    assert set(hand.checkpoint_worker()) <= {Taken.DUTY_DONE, Taken.NOTHING_TO_DO}
+    row = status(hand, run)
+    assert (row["status"], row["look_at"]) == ("revoked", None)
+    assert run.goes_on()
+    if not ends_wait:
+        hand.complete(run)
+        assert hand.continuation().mode is Mode.LIVE
+    next_wait_is_frozen(hand, run)
+
+
+@pytest.mark.parametrize("is_answered", [False, True])
+def test_a_wait_that_ends_in_its_handshake_goes_on_live_at_once(
+    is_answered: bool,  # noqa: FBT001  # the parameter of the test
+    hand: ByHand,
+    a_run: Callable[[], Run],
+) -> None:
+    """What the question leaves is a row to close; an answer that comes after the end is nothing."""
+    run = a_run()
+    hand.wait_for_task(run, delay_ms=0, handshake=True)
+    assert hand.checkpoint_worker() == [Taken.ASKED]
+    if is_answered:
+        assert hand.client.ready(run.id, 1) is True
+
+    hand.complete(run)
+
+    assert hand.continuation().mode is Mode.LIVE
+    assert hand.client.ready(run.id, 1) is False
+    time_to_answer_ends(hand, run)
+    hand.sweeper()
+    assert hand.checkpoint_worker()[-1] in {Taken.DUTY_DONE, Taken.NOTHING_TO_DO}
+    assert (status(hand, run)["status"], status(hand, run)["look_at"]) == ("revoked", None)
+    assert run.goes_on()
+
+
+def test_only_the_wait_that_asked_is_answered_and_once(hand: ByHand, a_run: Callable[[], Run]) -> None:
+    """An answer twice, of another wait, of a run that nobody knows, or that nobody asked for changes nothing."""
+    run, other = a_run(), a_run()
+    hand.wait_for_task(run, delay_ms=0, handshake=True)
+    assert hand.checkpoint_worker() == [Taken.ASKED]
+    hand.wait_for_task(other, delay_ms=30_000, handshake=True)
+
+    assert hand.client.ready(run.id, 2) is False
+    assert hand.client.ready("nobody", 1) is False
+    assert hand.client.ready(other.id, 1) is False
+    assert hand.client.ready(run.id, 1) is True
+    assert hand.client.ready(run.id, 1) is False
+
+    assert hand.checkpoint_worker() == [Taken.ACCEPTED]
+    assert (run.stands, other.goes_on()) == (True, True)
+    assert hand.client.ready(run.id, 1) is False
+    hand.sweeper(ahead=LATER)
+    assert hand.checkpoint_row(other) is None
+
+
+def test_an_answer_whose_take_is_lost_is_found_by_a_sweep(hand: ByHand, a_run: Callable[[], Run]) -> None:
+    """Postgres has it: Redis may lose the rest, and the run is frozen a little later."""
+    run = a_run()
+    hand.wait_for_task(run, delay_ms=0, handshake=True)
+    assert hand.checkpoint_worker() == [Taken.ASKED]
+    assert hand.client.ready(run.id, 1) is True
+    hand.lose_messages()
+
+    hand.sweeper(ahead=LATER)
+
+    assert hand.checkpoint_worker() == [Taken.ACCEPTED]
+    assert run.stands
+
+
+def test_a_question_that_is_lost_costs_a_checkpoint_and_nothing_else(hand: ByHand, a_run: Callable[[], Run]) -> None:
+    """Nobody can answer what nobody heard; a sweep closes the row although the countdown is lost too."""
+    run = a_run()
+    hand.wait_for_task(run, delay_ms=0, handshake=True)
+    assert hand.checkpoint_worker() == [Taken.ASKED]
+    hand.lose_messages()
+    time_to_answer_ends(hand, run)
+
+    hand.sweeper()
+
+    assert hand.checkpoint_worker() == [Taken.UNANSWERED]
+    assert run.goes_on()
+    hand.complete(run)
+    assert hand.continuation().mode is Mode.LIVE
+    next_wait_is_frozen(hand, run)
+
+
+def test_a_take_that_comes_twice_asks_twice_and_for_the_same_time(hand: ByHand, a_run: Callable[[], Run]) -> None:
+    """The worker of the first may have died before it asked; the run has no more time for that."""
+    run = a_run()
+    hand.wait_for_task(run, delay_ms=0, handshake=True)
+    assert hand.checkpoint_worker() == [Taken.ASKED]
+
+    assert take(hand.node, a_take(run)) is Taken.ASKED
+
+    first, second = hand.questions()
+    assert first == second
+    assert len(hand.held()) == 1
+
+
+def test_a_manual_wait_without_a_time_ends_with_its_unanswered_handshake(
+    hand: ByHand, a_run: Callable[[], Run]
+) -> None:
+    """Nobody would end it otherwise: it goes on live once it is known that no checkpoint comes."""
+    run = a_run()
+    hand.wait_for_task(run, delay_ms=0, handshake=True, reason=WaitReason.MANUAL)
+    assert hand.checkpoint_worker() == [Taken.ASKED]
+    hand.sweeper(ahead=timedelta(seconds=1))
+    assert hand.wait_row(run)["completed_at"] is None
+
+    time_to_answer_ends(hand, run)
+    hand.sweeper()
+    assert hand.checkpoint_worker() == [Taken.UNANSWERED]
+    hand.sweeper()
+    hand.resume_worker()
+
+    assert hand.continuation().mode is Mode.LIVE
+    assert run.goes_on()
+
+
+class TestAnEngineThatFailsOnce:
+    """A try that failed: the process was thawed, and may run on until the next one."""
+
+    @pytest.fixture
+    def engine_script(self) -> str:
+        """Fail the first time."""
+        return "[ -e called ] || { touch called; exit 1; }"
+
+    @pytest.fixture
+    def settings(self, settings: Settings) -> Settings:
+        """A delay after it that does not end by itself."""
+        return settings.model_copy(update={"retry_base_ms": 30_000})
+
+    def test_after_a_failed_try_the_run_is_asked_anew(
+        self, hand: ByHand, a_run: Callable[[], Run], engine_folder: Path
+    ) -> None:
+        """What it said before that try no longer holds: no second try without a second answer."""
+        run = a_run()
+        hand.wait_for_task(run, delay_ms=0, handshake=True)
+        assert hand.checkpoint_worker() == [Taken.ASKED]
+        assert hand.client.ready(run.id, 1) is True
+        assert hand.checkpoint_worker() == [Taken.RETRIED]
+        assert (engine_folder / "called").exists()
+        assert hand.client.ready(run.id, 1) is False
+
+        time_to_answer_ends(hand, run)
+        hand.sweeper()
+        assert hand.checkpoint_worker() == [Taken.ASKED]
+        assert run.goes_on()
+        assert len(hand.questions()) == 2
+
+        assert hand.client.ready(run.id, 1) is True
+        assert hand.checkpoint_worker() == [Taken.ACCEPTED]
+        assert run.stands
+        assert status(hand, run)["tries"] == 1
+
+    def test_a_second_question_that_is_not_answered_ends_the_tries(
+        self, hand: ByHand, a_run: Callable[[], Run]
+    ) -> None:
+        """The row is closed; the run lives and goes on live."""
+        run = a_run()
+        hand.wait_for_task(run, delay_ms=0, handshake=True)
+        assert hand.checkpoint_worker() == [Taken.ASKED]
+        assert hand.client.ready(run.id, 1) is True
+        assert hand.checkpoint_worker() == [Taken.RETRIED]
+        for expected in (Taken.ASKED, Taken.UNANSWERED):
+            time_to_answer_ends(hand, run)
+            hand.sweeper()
+            assert hand.checkpoint_worker() == [expected]
+
+        hand.complete(run)
+
+        assert hand.continuation().mode is Mode.LIVE
+        assert run.goes_on()
+
+
+def test_a_worker_that_dies_under_an_answered_take_is_followed_without_a_question(
+    hand: ByHand, a_run: Callable[[], Run], at_effect: AtEffect
+) -> None:
+    """The try goes on where it stood: its process may stand, and a process that stands cannot answer."""
+    run = a_run()
+    hand.wait_for_task(run, delay_ms=0, handshake=True)
+    assert hand.checkpoint_worker() == [Taken.ASKED]
+    assert hand.client.ready(run.id, 1) is True
+
+    def die() -> None:
+        raise KeyboardInterrupt
+
+    at_effect("take.frozen", die)
+    with pytest.raises(KeyboardInterrupt):
+        hand.checkpoint_worker()
+    assert run.stands
+
+    assert take(hand.node, a_take(run)) is Taken.ACCEPTED
+    assert len(hand.questions()) == 1
+
+
+def test_the_timeline_shows_the_question_and_the_answer(hand: ByHand, a_run: Callable[[], Run]) -> None:
+    """And between the two the run is listed as asked."""
+    run = a_run()
+    hand.wait_for_task(run, delay_ms=0, handshake=True)
+    assert hand.checkpoint_worker() == [Taken.ASKED]
+    assert state_of(hand, run) == "asking"
+    assert hand.client.ready(run.id, 1) is True
+    assert hand.checkpoint_worker() == [Taken.ACCEPTED]
+
+    assert state_of(hand, run) == "frozen"
+    with hand.at.pool.connection() as conn:
+        events = [one.event for one in runs.timeline(conn, run.id)]
+    assert events[:2] == ["wait.registered", "checkpoint.due"]
+    assert events[2:6] == ["checkpoint.asked", "checkpoint.ready", "checkpoint.claimed", "checkpoint.accepted"]
+
+
+def patience(hand: ByHand) -> timedelta:
+    """Return how long a run may take to answer."""
+    return timedelta(milliseconds=hand.at.settings.handshake_ms)
+
+
+def time_to_answer_ends(hand: ByHand, run: Run) -> None:
+    """Make what the checkpoint's row waits for be over: the time to answer, or the delay before another try."""
+    with hand.at.pool.connection() as conn:
+        conn.execute(
+            "UPDATE checkpoint SET due_at = now(), look_at = now() WHERE dependency_id = %s",
+            [dependency_id(run.id, 1)],
+        )
+
+
+def next_wait_is_frozen(hand: ByHand, run: Run) -> None:
+    """Check that the run's second wait is asked, frozen and brought back, whatever became of its first."""
+    hand.lose_messages()
+    hand.wait_for_task(run, 2, delay_ms=0, handshake=True)
+    assert hand.checkpoint_worker() == [Taken.ASKED]
+    assert hand.client.ready(run.id, 2) is True
+    assert hand.checkpoint_worker() == [Taken.ACCEPTED]
+    assert run.stands
+    hand.complete(run, 2)
+    assert hand.checkpoint_worker() == [Restored.RESTORED]
+    assert hand.continuation().wait_number == 2
+    assert run.goes_on()
+
+
+def a_take(run: Run) -> Take:
+    """Return the take of a run's first wait, as a sweep sends it."""
+    return Take(v=1, dependency_id=dependency_id(run.id, 1), run_id=run.id, wait_number=1)
+
+
+def state_of(hand: ByHand, run: Run) -> str:
+    """Return in what state the run is listed."""
+    with hand.at.pool.connection() as conn:
+        return runs.waits(conn, run.id)[0].state
+
+
+def status(hand: ByHand, run: Run) -> dict[str, Any]:
+    """Return the checkpoint's row of the first wait."""
+    row = hand.checkpoint_row(run)
+    assert row is not None
+    return row
