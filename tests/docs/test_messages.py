@@ -10,21 +10,23 @@ import msgspec
 import pytest
 
 from shared.letters import Letter, open_letter
-from shared.messages import Complete, Continue, Defer, Done, Message, Refused, Taken
+from shared.messages import Complete, Continue, Defer, Done, Message, Prepare, Ready, Refused, Taken
 from shared.post import envelope
 from shared.queues import TaskName
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "messages.md"
 TYPES: Final[dict[TaskName, type[Message]]] = {
     TaskName.DEFER: Defer,
+    TaskName.READY: Ready,
     TaskName.COMPLETE: Complete,
     TaskName.DONE: Done,
     TaskName.CONTINUE: Continue,
+    TaskName.PREPARE: Prepare,
     TaskName.REFUSED: Refused,
     TaskName.TAKEN: Taken,
 }
-TO_US: Final = (TaskName.DEFER, TaskName.COMPLETE, TaskName.DONE)
-FROM_US: Final = (TaskName.CONTINUE, TaskName.REFUSED, TaskName.TAKEN)
+TO_US: Final = (TaskName.DEFER, TaskName.READY, TaskName.COMPLETE, TaskName.DONE)
+FROM_US: Final = (TaskName.CONTINUE, TaskName.PREPARE, TaskName.REFUSED, TaskName.TAKEN)
 
 
 def example(task: TaskName) -> tuple[str, dict[str, Any]]:

@@ -11,7 +11,7 @@ from redis import RedisError
 from shared.broker import Keys, connect
 from shared.client import Cancel, Checkpoints, Complete, Defer
 from shared.db.moment import is_of_the_moment
-from shared.messages import Done, Message
+from shared.messages import Done, Message, Ready
 from shared.messages import Refused as RunRefused
 from shared.messages import Taken as MessageTaken
 from shared.post import Post
@@ -124,6 +124,10 @@ class RepeatingDoor:
     def close(self) -> None:
         """Close the connection."""
         self._redis.close()
+
+    def ready(self, run_id: str, number: int) -> None:
+        """Say that a run that was asked may be frozen; once, since a later question would be answered by a repeat."""
+        self._send(DEFERRALS, TaskName.READY, Ready(v=1, run_id=run_id, wait_number=number), id_=str(uuid4()))
 
     def done(self, continuation_id: str) -> None:
         """Say that a process has its continuation; if that is lost, the continuation comes again."""

@@ -9,7 +9,7 @@ from threading import Event, Thread
 from upstream import dependency_id
 
 from shared.client import Checkpoints, Continue
-from shared.messages import Refused
+from shared.messages import Prepare, Refused
 from shared.messages import Taken as MessageTaken
 from shared.queues import CONTINUATIONS
 from shared.replies import take_replies
@@ -60,6 +60,7 @@ class LedgerPlatform:
         self.repeating = RepeatingDoor(settings, self.stopping)
         self.lives: dict[str, Life] = {}
         self.problems: list[str] = []
+        self.answers_questions = True
         self.modes: Counter[str] = Counter()
         self._listeners = [Thread(target=self._listen, args=[queue]) for queue in (CONTINUATIONS, RECEIPTS)]
         for thread in self._listeners:
@@ -104,6 +105,9 @@ class LedgerPlatform:
                 case Continue():
                     self.modes[reply.mode] += 1
                     self.lives[reply.run_id].run.hear(reply.wait_number, workload=reply.workload)
+                case Prepare():
+                    if self.answers_questions:
+                        self.repeating.ready(reply.run_id, reply.wait_number)
                 case Refused():
                     self.problems.append(f"refused: {reply}")
                     self.repeating.hear(reply)

@@ -59,12 +59,12 @@ class Scene:
         wait_until(lambda: self.platform.answer_all() is None and life.went_on_from(), seconds=QUIET_SECONDS)
 
 
-def begin(scene: Scene, *, delay_ms: int = 0) -> Life:
+def begin(scene: Scene, *, delay_ms: int = 0, handshake: bool = False) -> Life:
     """Let a run wait, on a node that offers its engine."""
     wait_until(scene.node_offers_it, seconds=QUIET_SECONDS)
     life = scene.platform.add(scene.platform.repeating)
     life.waits = 1
-    life.door.defer(a_wait(life.run.id, life.run.workload, delay_ms=delay_ms))
+    life.door.defer(a_wait(life.run.id, life.run.workload, delay_ms=delay_ms, handshake=handshake))
     return life
 
 
@@ -115,6 +115,30 @@ def frozen_and_restored(scene: Scene) -> Life:
     end(life)
     scene.goes_on(life)
     assert scene.platform.modes["live"] == 0
+    return life
+
+
+def asked_and_answered(scene: Scene) -> Life:
+    """The run wants a handshake, is asked, and says that it is ready."""
+    scene.start(*ALL)
+    life = begin(scene, handshake=True)
+    wait_until(scene.is_frozen, seconds=QUIET_SECONDS)
+    end(life)
+    scene.goes_on(life)
+    assert scene.platform.modes["live"] == 0
+    return life
+
+
+def asked_and_silent(scene: Scene) -> Life:
+    """The run wants a handshake, and its question or its answer is lost: its row is closed, and it lives."""
+    scene.platform.answers_questions = False
+    scene.start(*ALL)
+    life = begin(scene, handshake=True)
+    wait_until(lambda: scene.row().get("closed_at"), seconds=QUIET_SECONDS)
+    assert (scene.row()["status"], scene.row()["epoch"]) == ("failed", 0)
+    end(life)
+    scene.goes_on(life)
+    assert scene.platform.modes["restored"] == 0
     return life
 
 

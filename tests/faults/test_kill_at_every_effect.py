@@ -71,6 +71,12 @@ STANDING = [
     Case(paths.frozen_and_restored, CHECKPOINT, ("restore.permitted:1",), in_gate=True),
     Case(paths.frozen_and_restored, CHECKPOINT, ("restore.let-run:1",)),
     Case(paths.frozen_and_restored, CHECKPOINT, ("restore.continued:1",)),
+    Case(paths.asked_and_answered, CHECKPOINT, ("handshake.asked:1",), in_gate=True),
+    Case(paths.asked_and_answered, CHECKPOINT, ("deferrals.committed:2",), in_gate=True),
+    Case(paths.asked_and_answered, CHECKPOINT, ("take.stored:1",)),
+    Case(paths.asked_and_silent, CHECKPOINT, ("take.claimed:1",), in_gate=True),
+    Case(paths.asked_and_silent, CHECKPOINT, ("handshake.asked:1",)),
+    Case(paths.asked_and_silent, CHECKPOINT, ("handshake.closed:1",)),
     Case(paths.frozen_for_a_while, CHECKPOINT, ("agent.settled:1",)),
     Case(paths.refused, CHECKPOINT, ("take.offered:1",), GATED),
     Case(paths.refused, CHECKPOINT, ("settle.thawed:1",), GATED, in_gate=True),
@@ -128,6 +134,8 @@ def scene(settings: Settings, node: Node, tmp_path: Path, case: Case) -> Iterato
     began = gate.with_suffix(".began")
     commands = {FALSE: "false", GATED: f"touch {began}; until [ -e {gate} ]; do sleep 0.02; done"}
     command = commands.get(case.command or "", "true")
+    if case.path is paths.asked_and_silent:
+        settings = settings.model_copy(update={"handshake_ms": 2_000})
     if case.engine is EngineName.SIMULATE:
         own = settings.model_copy(update={"simulate_command": ["sh", "-c", command]})
     elif (why := why_not_criu()) is not None:

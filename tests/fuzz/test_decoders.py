@@ -10,7 +10,7 @@ from kombu.utils.json import loads
 from shared.errors import Refused
 from shared.guard import BadMessage, admit_task
 from shared.letters import Letter, open_letter
-from shared.messages import Cancel, Complete, Defer, Done, Message, Restore, Resume, Take
+from shared.messages import Cancel, Complete, Defer, Done, Message, Ready, Restore, Resume, Take
 from shared.queues import RESUMES, TaskName
 from shared.reading import read
 from shared.replies import read_reply
@@ -18,6 +18,7 @@ from shared.replies import read_reply
 TYPES: dict[TaskName, type[Message]] = {
     TaskName.DEFER: Defer,
     TaskName.CANCEL: Cancel,
+    TaskName.READY: Ready,
     TaskName.COMPLETE: Complete,
     TaskName.DONE: Done,
     TaskName.RESUME: Resume,

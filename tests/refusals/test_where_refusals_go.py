@@ -145,4 +145,7 @@ def test_a_task_of_another_queue_is_refused_there(message_door: MessageDoor) -> 
 
     (refused,) = message_door.refusals(RECEIPTS)
     assert refused.facts == {"field": "task"}
-    assert "expected one of checkpoint.cancel, checkpoint.defer on the queue deferrals" in refused.problem
+    assert (
+        "expected one of checkpoint.cancel, checkpoint.defer, checkpoint.ready on the queue deferrals"
+        in refused.problem
+    )

@@ -1,6 +1,6 @@
--- move: deferred -> failed
--- The run was asked and did not say in time that it may be frozen: no checkpoint, and it lives. None: it answered just
--- before, there is time left, or the row is closed. Index: checkpoint_pkey.
+-- As `close`, deferred -> failed, of a row that nobody claimed: its run was asked and did not say in time that it may
+-- be frozen. No checkpoint, and the run lives. None: it answered just before, there is time left, or the row is closed.
+-- Index: checkpoint_pkey.
 UPDATE checkpoint c
    SET status = 'failed',
        closed_at = clock(),
