@@ -21,6 +21,8 @@ BY_OUTCOME = {
     Taken.REVOKED: Word.REVOKED,
     Taken.RETRIED: Word.RETRIED,
     Taken.FAILED: Word.FAILED,
+    Taken.ASKED: Word.ASKED,
+    Taken.UNANSWERED: Word.FAILED,
 }
 RESTORES_BY_OUTCOME = {
     Restored.BUSY: Word.RETRIED,
@@ -80,3 +82,7 @@ def test_what_went_wrong_and_when_it_comes_again_is_said() -> None:
     early = ending_of(Taken.EARLY, row(CheckpointStatus.DEFERRED, error="disk full"))
     assert (early.error, early.eta) == ("early", DUE.isoformat())
     assert ending_of(Taken.ACCEPTED, None).error is None
+    asked = ending_of(Taken.ASKED, row(CheckpointStatus.DEFERRED, error="disk full"))
+    assert (asked.result, asked.error, asked.eta) == ("asked", None, DUE.isoformat())
+    unanswered = ending_of(Taken.UNANSWERED, row(CheckpointStatus.FAILED, error="no answer"))
+    assert (unanswered.error, unanswered.eta) == ("unanswered: no answer", None)
