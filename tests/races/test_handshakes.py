@@ -93,6 +93,29 @@ def test_an_answer_beside_an_uncommitted_close_is_nothing(
     assert status(workers, run, 1) == "failed"
 
 
+def test_a_close_that_was_decided_too_early_or_too_late_closes_nothing(
+    workers: Workers, node: Node, client: Checkpoints, a_run: Callable[[], Run]
+) -> None:
+    """A take may have read the row long before it closes it: the row itself says whether its time is over unused."""
+    run = a_run()
+    ask(client, node, run, 1)
+    [(checkpoint_id,)] = workers.rows("SELECT id FROM checkpoint")
+
+    assert not close(workers, checkpoint_id)
+    assert client.ready(run.id, 1)
+    assert not close(workers, checkpoint_id)
+
+    assert take(node, a_take(run, 1)) is Taken.ACCEPTED
+    assert not close(workers, checkpoint_id)
+    assert status(workers, run, 1) == "accepted"
+
+
+def close(workers: Workers, checkpoint_id: int) -> bool:
+    """Close a row as unanswered, as a take does that found it so."""
+    with workers.at.pool.connection() as conn:
+        return checkpoints.close_unanswered(conn, checkpoint_id, error="no answer")
+
+
 def ready_at_an_earlier_moment(workers: Workers, run: Run) -> bool:
     """Answer for the first wait in a transaction whose clock shows a minute less."""
     answer = Ready(v=1, run_id=run.id, wait_number=1)
