@@ -8,7 +8,7 @@ ROWS: Final = 50_000
 STATES: Final = 50  # row i is in the state i modulo 50
 # Every fifth row is an open wait for a task.
 PLAIN: Final = 24
-WITH_KEY, FROZEN, TAKING, DEFERRED = 19, 4, 9, 14
+WITH_KEY, FROZEN, TAKING, DEFERRED, WITH_HANDSHAKE = 19, 4, 9, 14, 29
 RESTORING, TO_RESTORE, COMPLETE, OVER, DONE, EARLY = 1, 2, 7, 6, 8, 5
 
 FILL_DEPENDENCY = """
@@ -20,7 +20,7 @@ SELECT 'd-' || i, CASE WHEN state = 5 THEN NULL WHEN is_done THEN 'run-' || i / 
        1, i %% 5 + 1, 'WAIT_FOR_TASK',
        CASE state WHEN 19 THEN 'k' || i %% 1000 END,
        jsonb_build_object('engine', 'simulate', 'node', 'node-' || i %% 10, 'pid', i, 'started_at_ticks', i),
-       'continuations', false, md5(i::text), 30000, 'reason', true, at, CASE WHEN state = 5 THEN at END,
+       'continuations', state = 29, md5(i::text), 30000, 'reason', true, at, CASE WHEN state = 5 THEN at END,
        at + interval '1 minute',
        CASE WHEN NOT is_open AND state <> 6 THEN at END,
        CASE WHEN NOT is_open THEN to_jsonb(i) END, CASE WHEN NOT is_open THEN 'success' END,
@@ -35,9 +35,12 @@ SELECT 'd-' || i, CASE WHEN state = 5 THEN NULL WHEN is_done THEN 'run-' || i / 
 """
 FILL_CHECKPOINT = """
 INSERT INTO checkpoint (id, dependency_id, run_id, wait_number, node, workload, status, epoch, tries, claimed_at,
-                        due_at, location, accepted_at, freed_at, restored_at, restored_workload, lease_until, look_at)
+                        due_at, asked_at, location, accepted_at, freed_at, restored_at, restored_workload,
+                        lease_until, look_at)
 OVERRIDING SYSTEM VALUE
-SELECT i, d.id, d.run_id, d.wait_number, d.workload ->> 'node', d.workload, n.status, 1, 0, now(), now(),
+SELECT i, d.id, d.run_id, d.wait_number, d.workload ->> 'node', d.workload, n.status, 1, 0, now(),
+       CASE n.status WHEN 'deferred' THEN now() + interval '1 hour' ELSE now() END,
+       CASE n.status WHEN 'deferred' THEN now() END,
        CASE WHEN n.status NOT IN ('taking', 'deferred', 'refused') THEN 'simulate:' || i END, now(),
        CASE WHEN n.status IN ('restored', 'accepted') THEN now() END,
        CASE WHEN n.status = 'restored' THEN now() END, CASE WHEN n.status = 'restored' THEN d.workload END,

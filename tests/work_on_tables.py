@@ -18,6 +18,7 @@ from full_tables import (
     RESTORING,
     TAKING,
     TO_RESTORE,
+    WITH_HANDSHAKE,
     ids,
     numbers,
 )
@@ -71,6 +72,12 @@ def cancels(count: int, **fields: Any) -> list[Deferral]:
         {"v": 1, "run_id": f"open-{n}", "reason": {"type": "RUN_CANCELLED"}} | fields for n in numbers(PLAIN, count)
     )
     return [Deferral("cancel", json.dumps(body).encode()) for body in bodies]
+
+
+def answers(count: int) -> list[Deferral]:
+    """Return answers of runs whose checkpoints are deferred."""
+    said = ({"v": 1, "run_id": f"open-{n}", "wait_number": n % 5 + 1} for n in numbers(DEFERRED, count))
+    return [Deferral("ready", json.dumps(body).encode()) for body in said]
 
 
 def bodies(messages: list[Deferral]) -> list[bytes]:
@@ -168,6 +175,17 @@ WORK: Final[dict[str, tuple[Work, int, int]]] = {
     ),
     "claim the first time": (lambda c: (make_due(c), checkpoints.claim(c, **named(PLAIN), grace=SECOND)), 1, 60),
     "claim again": (lambda c: (make_due(c), checkpoints.claim(c, **named(DEFERRED), grace=SECOND)), 1, 60),
+    "ask a run": (
+        lambda c: (make_due(c), checkpoints.ask(c, **named(WITH_HANDSHAKE), patience=SECOND, grace=SECOND)),
+        1,
+        60,
+    ),
+    "500 runs answer": (lambda c: deferrals.apply(c, answers(500)), 500, 40),
+    "close an unanswered question": (
+        lambda c: (make_due(c), checkpoints.close_unanswered(c, numbers(DEFERRED, 1)[0], error="e")),
+        1,
+        60,
+    ),
     "read what could not be claimed": (lambda c: checkpoints.state(c, **named(FROZEN)), 1, 60),
     "read how a checkpoint stands": (lambda c: checkpoints.outlook(c, one(FROZEN)["dependency_id"]), 1, 60),
     "offer": (offer, 1, 60),

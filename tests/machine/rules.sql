@@ -65,6 +65,10 @@ SELECT 'a wait without a time ends with its checkpoint', d.id
  WHERE d.reason = 'MANUAL' AND d.resume_at IS NULL AND d.completed_at IS NULL
    AND (d.due_at IS NULL OR c.status NOT IN ('taking', 'deferred'))
 UNION ALL
+SELECT 'a run that wants to be asked is frozen only once it has answered', d.id
+  FROM checkpoint c JOIN dependency d ON d.id = c.dependency_id
+ WHERE d.handshake AND c.epoch > 0 AND c.ready_at IS NULL AND c.status NOT IN ('deferred', 'revoked', 'refused', 'failed')
+UNION ALL
 SELECT 'a batch is over when it is sealed and nothing is open', d.id
   FROM open_wait d
  WHERE d.is_sealed AND d.open_items = 0 AND d.completed_at IS NULL

@@ -58,7 +58,9 @@ class UpstreamModel:
         self.ledger = Ledger()
         self.given_up: set[str] = set()
 
-    def wait(self, run: ModelRun, reason: str, *, delay_ms: int, number: int | None = None) -> Said:
+    def wait(
+        self, run: ModelRun, reason: str, *, delay_ms: int, number: int | None = None, handshake: bool = False
+    ) -> Said:
         """The run begins to wait."""
         if number is None:
             run.number += 1
@@ -76,8 +78,13 @@ class UpstreamModel:
             "dependency": dependency,
             "workload": run.workload.to_json(),
             "delay_ms": delay_ms,
+            "handshake": handshake,
         }
         return "checkpoint.defer", fields
+
+    def ready(self, run: ModelRun, number: int) -> Said:
+        """The run may be frozen in a wait, whether it was asked or not."""
+        return "checkpoint.ready", {"run_id": run.id, "wait_number": number}
 
     def complete(self, dependency_id: str, **fields: Any) -> Said:
         """What a run waits for is over, or its batch moves on."""

@@ -72,14 +72,21 @@ class UpstreamVerbs(RuleBasedStateMachine):
         number=st.integers(0, 1),
         reason=st.sampled_from(REASONS),
         delay_ms=st.sampled_from([0, 0, 5_000]),
+        handshake=st.sampled_from([False, False, True]),
         way=WAYS,
     )
-    def wait(self, number: int, reason: str, delay_ms: int, way: str) -> Any:
+    def wait(self, number: int, reason: str, delay_ms: int, handshake: bool, way: str) -> Any:  # noqa: FBT001
         """A run that goes on comes to its next wait."""
         run = self.run(number)
         if run.waiting is not None or run.is_over:
             return NOTHING
-        return self.say(self.upstream.wait(run, reason, delay_ms=delay_ms), way)
+        return self.say(self.upstream.wait(run, reason, delay_ms=delay_ms, handshake=handshake), way)
+
+    @rule(target=said, number=st.integers(0, 1), ahead=st.sampled_from([0, 0, 0, 1, -1]), way=WAYS)
+    def ready(self, number: int, ahead: int, way: str) -> Any:
+        """A run says that it may be frozen: asked or not, in time or late, of this wait or another."""
+        run = self.run(number)
+        return self.say(self.upstream.ready(run, max(1, run.number + ahead)), way)
 
     @rule(number=st.integers(0, 1), way=st.sampled_from(["queue", "sql"]))
     def wait_while_waiting(self, number: int, way: str) -> None:

@@ -29,6 +29,7 @@ from workers.sweeper.loop import turn
 QUEUES: Final = {
     TaskName.DEFER: DEFERRALS,
     TaskName.CANCEL: DEFERRALS,
+    TaskName.READY: DEFERRALS,
     TaskName.COMPLETE: RESUMES,
     TaskName.RESUME: RESUMES,
     TaskName.DONE: RESUMES,
@@ -42,6 +43,7 @@ _TIME_PASSES: Final = (
         resumed_at = resumed_at - %(by)s, called_off_at = called_off_at - %(by)s, look_at = look_at - %(by)s,
         cancelled_at = cancelled_at - %(by)s, claimed_until = claimed_until - %(by)s, done_at = done_at - %(by)s""",
     b"""UPDATE checkpoint SET claimed_at = claimed_at - %(by)s, due_at = due_at - %(by)s,
+        asked_at = asked_at - %(by)s, ready_at = ready_at - %(by)s,
         accepted_at = accepted_at - %(by)s, closed_at = closed_at - %(by)s, freed_at = freed_at - %(by)s,
         restored_at = restored_at - %(by)s, discarded_at = discarded_at - %(by)s,
         lease_until = lease_until - %(by)s, look_at = look_at - %(by)s""",
