@@ -87,6 +87,25 @@ def test_a_wait_that_ends_in_its_delay(watched: System, flower: Flower, letterbo
     assert [task["name"] for task in flower.tasks(state="REVOKED").values()] == ["checkpoint.take"]
 
 
+def test_a_run_that_is_asked_before_it_is_frozen(
+    watched: System, flower: Flower, letterbox: Letterbox, a_run: StartRun
+) -> None:
+    """Its take shows until when the run may answer; the answer, and one too many, show what they changed."""
+    _ = watched
+    run = a_run()
+    letterbox.put(DEFERRALS, TaskName.DEFER, a_wait(run, delay_ms=0, handshake=True))
+    wait_until(lambda: flower.state(take_id(run.id, 1)) == "ASKED")
+    asked = flower.tasks(state="ASKED")[take_id(run.id, 1)]
+    assert datetime.fromisoformat(asked["eta"]) > datetime.now(UTC)
+
+    [answer] = letterbox.put(DEFERRALS, TaskName.READY, {"v": 1, "run_id": run.id, "wait_number": 1})
+    wait_until(lambda: flower.state(take_id(run.id, 1)) == "FROZEN")
+    [late] = letterbox.put(DEFERRALS, TaskName.READY, {"v": 1, "run_id": run.id, "wait_number": 1})
+
+    wait_until(lambda: flower.state(late) == "NOTHING-TO-DO")
+    assert flower.state(answer) == "READY"
+
+
 def test_a_message_that_is_refused(watched: System, flower: Flower, letterbox: Letterbox, a_run: StartRun) -> None:
     """It says why: by its code and its problem, also where it could not be read at all, or is no upstream's."""
     _ = watched
