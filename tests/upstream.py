@@ -10,7 +10,7 @@ from waiting import wait_until
 
 from shared.client import Checkpoints, Complete, Continue, Defer, Dependency
 from shared.db.deferrals import DeferAnswer
-from shared.messages import Refused, Taken, Workload
+from shared.messages import Prepare, Refused, Taken, Workload
 from shared.settings import Settings
 from shared.vocabulary import OutcomeType, WaitReason
 
@@ -26,6 +26,7 @@ class Upstream:
         self.client = Checkpoints(settings)
         self.answers_done = True
         self.heard: defaultdict[tuple[str, int], list[Continue]] = defaultdict(list)
+        self.questions: list[Prepare] = []
         self.refused: list[Refused] = []
         self.receipts: list[Taken] = []
         self._stopping = Event()
@@ -66,6 +67,8 @@ class Upstream:
                     self.heard[reply.run_id, reply.wait_number].append(reply)
                     if self.answers_done:
                         self.client.done(reply.continuation_id)
+                case Prepare():
+                    self.questions.append(reply)
                 case Refused():
                     self.refused.append(reply)
                 case Taken():
