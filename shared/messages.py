@@ -11,7 +11,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from shared.errors import BadRequest
-from shared.vocabulary import CancelReason, EngineName, Mode, OutcomeType, WaitReason
+from shared.vocabulary import CancelReason, EngineName, Mode, OutcomeType, Unreached, WaitReason
 
 BYTES_MAX = 1_048_576
 DEPTH_MAX = 16
@@ -195,6 +195,22 @@ class Continue(Message, frozen=True, kw_only=True):
     outcomes_left_out: bool | UnsetType = UNSET
     resumed_at: datetime
     checkpoint: StoredCheckpoint | None = None
+    traceparent: str | None = None
+
+
+class Unreachable(Message, frozen=True, kw_only=True):
+    """`run.unreachable`: a run that waits is on a silent node (`final` is false: it may come back), or is gone."""
+
+    run_id: str
+    attempt: int
+    wait_number: int
+    dependency_id: str
+    continuation_id: str
+    code: Unreached
+    final: bool
+    problem: str
+    workload: Any
+    since: datetime | None
     traceparent: str | None = None
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from shared.messages import Cancel, Complete, Continue, Defer, Done, Message, Refused, Taken
+from shared.messages import Cancel, Complete, Continue, Defer, Done, Message, Refused, Taken, Unreachable
 from shared.queues import TaskName
 
 TYPES: Final[dict[TaskName, type[Message]]] = {
@@ -17,6 +17,7 @@ TYPES: Final[dict[TaskName, type[Message]]] = {
     TaskName.DONE: Done,
     TaskName.CONTINUE: Continue,
     TaskName.REFUSED: Refused,
+    TaskName.UNREACHABLE: Unreachable,
     TaskName.TAKEN: Taken,
 }
 

@@ -19,6 +19,7 @@ STATES: Final = {
     "frozen": "its checkpoint was accepted",
     "ending": "what it waited for is over, the resume is near",
     "restoring": "it is being brought back",
+    "lost": "it was frozen, and nothing is left that could be restored",
     "continuing": "its continuation is sent until it is answered",
     "done": "it went on",
     "cancelled": "it was ended and gets no continuation",

@@ -9,7 +9,7 @@ from threading import Event, Thread
 from upstream import dependency_id
 
 from shared.client import Checkpoints, Continue
-from shared.messages import Refused
+from shared.messages import Refused, Unreachable
 from shared.messages import Taken as MessageTaken
 from shared.queues import CONTINUATIONS
 from shared.replies import take_replies
@@ -107,5 +107,7 @@ class LedgerPlatform:
                 case Refused():
                     self.problems.append(f"refused: {reply}")
                     self.repeating.hear(reply)
+                case Unreachable():
+                    self.problems.append(f"out of reach: {reply}")
                 case MessageTaken():
                     self.repeating.hear(reply)

@@ -16,9 +16,10 @@ SELECT d.run_id, d.wait_number, e.at, e.event, e.detail
      (c.closed_at, 'checkpoint.' || c.status, jsonb_build_object('error', c.error)),
      (d.completed_at, 'dependency.completed', jsonb_build_object('outcome_type', d.outcome_type)),
      (d.resumed_at, 'dependency.resumed', jsonb_build_object('sends', d.sends)),
-     (c.restore_claimed_at, 'restore.claimed', jsonb_build_object('epoch', c.epoch, 'restores', c.restores,
-                                                                  'error', c.error)),
+     (c.restore_claimed_at, 'restore.claimed', jsonb_build_object('node', c.restore_node, 'epoch', c.epoch,
+                                                                  'restores', c.restores, 'error', c.error)),
      (c.restored_at, 'checkpoint.restored', c.restored_workload),
+     (c.lost_at, 'checkpoint.lost', jsonb_build_object('error', c.error)),
      (d.cancelled_at, 'wait.cancelled', jsonb_build_object('reason', d.cancel_reason)),
      (c.discarded_at, 'image.discarded', NULL),
      (d.done_at, 'continuation.done', NULL)
@@ -29,6 +30,7 @@ SELECT d.run_id, d.wait_number, e.at, e.event, e.detail
 CREATE FUNCTION wait_state(d dependency, c checkpoint) RETURNS text LANGUAGE sql STABLE
 RETURN CASE
     WHEN d.cancelled_at IS NOT NULL THEN 'cancelled'
+    WHEN c.status = 'lost' THEN 'lost'
     WHEN d.done_at IS NOT NULL THEN 'done'
     WHEN d.resumed_at IS NOT NULL AND (d.checkpoint_id IS NULL OR c.status = 'restored') THEN 'continuing'
     WHEN d.resumed_at IS NOT NULL THEN 'restoring'
