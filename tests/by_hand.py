@@ -18,7 +18,7 @@ from shared.broker import run
 from shared.client import Checkpoints, Dependency
 from shared.db.deferrals import DeferAnswer
 from shared.db.pool import connect
-from shared.messages import Continue, Restore, Take
+from shared.messages import Continue, Restore, Take, Unreachable
 from shared.post import envelope
 from shared.queues import CONTINUATIONS, RESUMES, TaskName, checkpoints_queue
 from shared.vocabulary import WaitReason
@@ -33,7 +33,7 @@ from workers.sweeper.loop import turn
 Ended: TypeAlias = Taken | Restored
 AtEffect: TypeAlias = Callable[[str, Callable[[], object]], None]
 AT_ONCE: Final = 500
-# Longer than any gap of the tests' settings, shorter than the silence after which a node gets no takes.
+# Longer than any gap of the tests' settings.
 LATER: Final = timedelta(seconds=3)
 
 
@@ -77,12 +77,23 @@ class ByHand:
         """Handle what lies on the node's queue, whatever its eta says."""
         return [self._work(raw) for raw in self._pop(checkpoints_queue(self.node.name))]
 
-    def sweeper(self, *, ahead: timedelta = timedelta(0), at: datetime | None = None) -> int:
+    def sweeper(
+        self, *, ahead: timedelta = timedelta(0), at: datetime | None = None, node_is_silent: bool = False
+    ) -> int:
         """Sweep once, as if so much time had passed, or at a moment; return how many rows were looked at."""
-        be_seen(self.node)  # as its agent would: on a slow machine a test takes longer than the node may be silent
+        if not node_is_silent:
+            be_seen(self.node)
         with connect(self.at.settings, name="sweeper by hand") as conn:
             conn.execute("SELECT set_config('checkpoint.clock', coalesce(%s, now() + %s)::text, false)", (at, ahead))
+            if not node_is_silent:
+                # As its agent would until then.
+                conn.execute("UPDATE node SET seen_at = clock() WHERE name = %s", (self.node.name,))
             return turn(self.at, conn)
+
+    def see_node_at(self, ahead: timedelta) -> None:
+        """Have the node seen for the last time at a moment from now."""
+        with self.at.pool.connection() as conn:
+            conn.execute("UPDATE node SET seen_at = now() + %s WHERE name = %s", (ahead, self.node.name))
 
     def time_passes(self, run: Run, *, seconds: float, number: int = 1) -> None:
         """Make a wait older by so much, all of its moments alike."""
@@ -113,8 +124,15 @@ class ByHand:
 
     def continuations(self) -> list[Continue]:
         """Return the continuations that were sent and that nobody took, oldest first."""
-        raws = cast("list[bytes]", self.at.redis.lrange(self.at.keys.queue(CONTINUATIONS), 0, -1))
-        return [msgspec.json.decode(kwargs_of(raw), type=Continue) for raw in reversed(raws)]
+        return [msgspec.json.decode(kwargs_of(raw), type=Continue) for raw in self._replies(TaskName.CONTINUE)]
+
+    def out_of_reach(self) -> list[Unreachable]:
+        """Return what was said of runs that cannot be reached, oldest first."""
+        return [msgspec.json.decode(kwargs_of(raw), type=Unreachable) for raw in self._replies(TaskName.UNREACHABLE)]
+
+    def asked_of(self, node: str) -> list[str]:
+        """Return the names of the messages that lie on a node's queue, oldest first."""
+        return [_task_of(raw) for raw in self._lying(checkpoints_queue(node))]
 
     def continuation(self) -> Continue:
         """Return the only continuation."""
@@ -129,13 +147,18 @@ class ByHand:
         """Return the row of a wait's checkpoint; None: it has none."""
         return self._row(b"SELECT * FROM checkpoint WHERE dependency_id = %s", dependency_id(run.id, number))
 
+    def _replies(self, task: TaskName) -> list[bytes]:
+        return [raw for raw in self._lying(CONTINUATIONS) if _task_of(raw) == task]
+
+    def _lying(self, queue: str) -> list[bytes]:
+        return cast("list[bytes]", self.at.redis.lrange(self.at.keys.queue(queue), 0, -1))[::-1]
+
     def _row(self, query: bytes, id_: str) -> dict[str, Any] | None:
         with self.at.pool.connection() as conn:
             return conn.cursor(row_factory=dict_row).execute(query, (id_,)).fetchone()
 
     def _work(self, raw: bytes) -> Ended:
-        headers = msgspec.json.decode(raw)["headers"]
-        if headers["task"] == TaskName.TAKE:
+        if _task_of(raw) == TaskName.TAKE:
             return take(self.node, msgspec.json.decode(kwargs_of(raw), type=Take))
         return restore(self.node, msgspec.json.decode(kwargs_of(raw), type=Restore))
 
@@ -159,6 +182,10 @@ def first_take(run: Run, number: int = 1) -> Take:
 def completion_of(run: WaitingRun, number: int = 1) -> bytes:
     """Return the message that what a run's wait is for is over, as it lies on `resumes`."""
     return envelope(TaskName.COMPLETE, a_completion(run.id, number), task_id=f"{run.id}-{number}", queue=RESUMES)
+
+
+def _task_of(raw: bytes) -> str:
+    return msgspec.json.decode(raw)["headers"]["task"]
 
 
 def kwargs_of(raw: bytes) -> bytes:
