@@ -16,6 +16,7 @@ from upstream import a_completion, a_wait, dependency_id
 
 from shared.broker import run
 from shared.client import Checkpoints, Dependency
+from shared.db import runs
 from shared.db.deferrals import DeferAnswer
 from shared.db.pool import connect
 from shared.messages import Continue, Restore, Take, Unreachable
@@ -95,6 +96,19 @@ class ByHand:
         with self.at.pool.connection() as conn:
             conn.execute("UPDATE node SET seen_at = now() + %s WHERE name = %s", (ahead, self.node.name))
 
+    def gone_for(self, run: WaitingRun, *, milliseconds: int, number: int = 1) -> None:
+        """Have a run's image not been found for so long."""
+        with self.at.pool.connection() as conn:
+            conn.execute(
+                "UPDATE checkpoint SET gone_since = gone_since - milliseconds(%s) WHERE dependency_id = %s",
+                (milliseconds, dependency_id(run.id, number)),
+            )
+
+    def happened(self, run: WaitingRun) -> list[str]:
+        """Return the events of a run's timeline, in their order."""
+        with self.at.pool.connection() as conn:
+            return [one.event for one in runs.timeline(conn, run.id)]
+
     def time_passes(self, run: Run, *, seconds: float, number: int = 1) -> None:
         """Make a wait older by so much, all of its moments alike."""
         with self.at.pool.connection() as conn:
@@ -139,11 +153,11 @@ class ByHand:
         (only,) = self.continuations()
         return only
 
-    def wait_row(self, run: Run, number: int = 1) -> dict[str, Any]:
+    def wait_row(self, run: WaitingRun, number: int = 1) -> dict[str, Any]:
         """Return the row of a wait."""
         return self._row(b"SELECT * FROM dependency WHERE id = %s", dependency_id(run.id, number)) or {}
 
-    def checkpoint_row(self, run: Run, number: int = 1) -> dict[str, Any] | None:
+    def checkpoint_row(self, run: WaitingRun, number: int = 1) -> dict[str, Any] | None:
         """Return the row of a wait's checkpoint; None: it has none."""
         return self._row(b"SELECT * FROM checkpoint WHERE dependency_id = %s", dependency_id(run.id, number))
 

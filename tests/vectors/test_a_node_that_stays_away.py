@@ -1,4 +1,4 @@
-"""A frozen run on a node that is away: nothing is asked of the node, its upstream is told, and it comes back with it."""
+"""A frozen run on a node that is away: nothing is asked of it, its upstream is told, and the run comes back with it."""
 
 from collections.abc import Callable
 from datetime import timedelta
