@@ -45,7 +45,7 @@ def wake(conn: Connection[Any], name: str) -> int:
 def fall_silent(conn: Connection[Any], *, lease: timedelta) -> list[Silence]:
     """Return nodes of whose silence upstreams are to be told, by this caller alone until the lease is over.
 
-    Frozen runs that other nodes can bring back are looked at now.
+    Frozen runs of theirs whose wait is over are looked at now: another node may bring them back.
     """
     with conn.cursor(row_factory=class_row(Silence)) as cur:
         silences = cur.execute(statement("node/fall_silent"), {"lease": lease}).fetchall()
@@ -55,7 +55,7 @@ def fall_silent(conn: Connection[Any], *, lease: timedelta) -> list[Silence]:
 
 
 def out_of_reach(conn: Connection[Any], name: str, *, after: str, limit: int) -> list[OutOfReach]:
-    """Return waits whose run only a silent node has, by id behind `after`, at most `limit`."""
+    """Return open waits whose run only a silent node has, by run behind `after`, at most `limit`."""
     with conn.cursor(row_factory=class_row(OutOfReach)) as cur:
         return cur.execute(statement("node/unreachable"), {"name": name, "after": after, "limit": limit}).fetchall()
 

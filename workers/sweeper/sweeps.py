@@ -102,7 +102,7 @@ def _tell(at: Connections, conn: Connection[Any], silence: Silence) -> int:
         for wait in page:
             add_silent(post, wait, seen_at=silence.seen_at)
         post.send()
-        after, count = page[-1].id, count + len(page)
+        after, count = page[-1].run_id, count + len(page)
     effect("sweep.silence-told")
     nodes.told(conn, silence)
     log.warning("node.silent", node=silence.name, seen_at=silence.seen_at.isoformat(), out_of_reach=count)

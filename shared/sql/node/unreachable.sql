@@ -1,16 +1,13 @@
--- Waits whose run is on a silent node and nowhere else, by id, behind the last of the page before: live ones, frozen
--- ones that no other node can bring back. A node falls silent rarely, so a walk over the rows will do.
-SELECT d.id, d.run_id, d.attempt, d.wait_number, d.reply_to, d.traceparent,
-       coalesce(c.restored_workload, d.workload) AS workload
+-- Open waits whose run a silent node has, and no other could bring back, by run behind the last of the page before.
+-- Those that are resumed are sent what they call for anyway. Index: one_open_wait, which is walked over: a node falls
+-- silent rarely.
+SELECT d.id, d.run_id, d.attempt, d.wait_number, d.reply_to, d.traceparent, d.workload
   FROM dependency d
-  LEFT JOIN checkpoint c ON c.id = d.checkpoint_id
- WHERE d.id > %(after)s
-   AND d.run_id IS NOT NULL
-   AND d.done_at IS NULL
+ WHERE d.run_id > %(after)s
+   AND d.resumed_at IS NULL
    AND d.cancelled_at IS NULL
-   AND coalesce(c.restored_workload, d.workload) ->> 'node' = %(name)s
-   AND c.status IS DISTINCT FROM 'lost'
-   AND (c.status IS NULL OR c.status NOT IN ('accepted', 'restoring')
-        OR node_for_restore(c, (SELECT settings())) IS NULL)
- ORDER BY d.id
+   AND d.workload ->> 'node' = %(name)s
+   AND (d.checkpoint_id IS NULL
+        OR (SELECT node_for_restore(c, (SELECT settings())) FROM checkpoint c WHERE c.id = d.checkpoint_id) IS NULL)
+ ORDER BY d.run_id
  LIMIT %(limit)s
