@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from shared.letters import Letter, open_letter
-from shared.messages import Complete, Continue, Defer, Done, Message, Refused, Taken
+from shared.messages import Complete, Continue, Defer, Done, Message, Refused, Taken, Unreachable
 from shared.post import envelope
 from shared.queues import TaskName
 
@@ -21,10 +21,11 @@ TYPES: Final[dict[TaskName, type[Message]]] = {
     TaskName.DONE: Done,
     TaskName.CONTINUE: Continue,
     TaskName.REFUSED: Refused,
+    TaskName.UNREACHABLE: Unreachable,
     TaskName.TAKEN: Taken,
 }
 TO_US: Final = (TaskName.DEFER, TaskName.COMPLETE, TaskName.DONE)
-FROM_US: Final = (TaskName.CONTINUE, TaskName.REFUSED, TaskName.TAKEN)
+FROM_US: Final = (TaskName.CONTINUE, TaskName.REFUSED, TaskName.TAKEN, TaskName.UNREACHABLE)
 
 
 def example(task: TaskName) -> tuple[str, dict[str, Any]]:

@@ -10,7 +10,20 @@ from redis import Redis
 from shared.broker import Keys
 from shared.guard import admit_task
 from shared.letters import Letter, open_letter
-from shared.messages import Cancel, Complete, Continue, Defer, Done, Message, Refused, Restore, Resume, Take, Taken
+from shared.messages import (
+    Cancel,
+    Complete,
+    Continue,
+    Defer,
+    Done,
+    Message,
+    Refused,
+    Restore,
+    Resume,
+    Take,
+    Taken,
+    Unreachable,
+)
 from shared.queues import CONTINUATIONS, DEFERRALS, TaskName
 from shared.reading import read
 from shared.replies import take_replies
@@ -27,6 +40,7 @@ TAKEN: dict[TaskName, type[Message]] = {TaskName.TAKE: Take, TaskName.RESTORE: R
 ANSWERED: dict[TaskName, type[Message]] = {
     TaskName.CONTINUE: Continue,
     TaskName.REFUSED: Refused,
+    TaskName.UNREACHABLE: Unreachable,
     TaskName.TAKEN: Taken,
 }
 ALL = [*recorded(), *documented()]
