@@ -54,7 +54,7 @@ M_HINT = _layout.place(WAITS)
 M_FIRST = _layout.place(WAITS)  # the countdown's own first take
 M_TAKE = _layout.place(WAITS)
 M_RESTORE = _layout.place(WAITS)
-M_CONTINUE = _layout.place(WAITS)  # LIVE or RESTORED_MODE
+M_CONTINUE = _layout.place(WAITS)  # LIVE, RESTORED_MODE or GONE_MODE
 M_CANCEL = _layout.place()
 TOKEN = _layout.place()  # checkpoints of waits below this are revoked
 
@@ -102,9 +102,9 @@ BAD = _layout.place()  # a promise was broken; see checks.py
 SIZE = _layout.size
 
 NOT_BEGUN, SENT, REGISTERED, REFUSED = range(4)  # BEGUN
-NONE, TAKING, DEFERRED, ACCEPTED, RESTORING, RESTORED, CLOSED, DISCARDED = range(8)  # STATUS
+NONE, TAKING, DEFERRED, ACCEPTED, RESTORING, RESTORED, CLOSED, DISCARDED, LOST = range(9)  # STATUS
 ABSENT, RUNS, PAUSED, HELD, GONE = range(5)  # PROCESS
-LIVE, RESTORED_MODE = 1, 2
+LIVE, RESTORED_MODE, GONE_MODE = 1, 2, 3  # M_CONTINUE; the last is the news that nothing is left of the run
 HOLDER_DEAD = 9  # LEASE and CLAIM: taken by somebody who died; runs out by itself
 FOR_EVER = 7  # CLAIM: without `claim_expires`
 ORPHAN = 8  # LOCK: held by an engine command that outlived its worker

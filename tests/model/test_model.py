@@ -10,6 +10,7 @@ PLAIN = SMALL["plain"]
 CANCEL = SMALL["cancel"]
 MANUAL = SMALL["manual wait"]
 ELSEWHERE = SMALL["elsewhere"]
+GONE = SMALL["gone"]
 STANDING_CANCEL = SMALL["simulate, cancel"]
 STANDING_TWICE = LARGE["simulate, two waits"]
 
@@ -42,6 +43,7 @@ BROKEN_WITHOUT = {
     "sweep_unresumed": (PLAIN, "STUCK"),
     "sweep_time": (SMALL["time wait"], "STUCK"),
     "sweep_done": (PLAIN, "STUCK"),
+    "lose": (GONE, "STUCK"),
     "permit": (CANCEL, "CANCELLED"),
     "permit_reread": (PLAIN, "STUCK"),
     "identity": (PLAIN, "STUCK"),
