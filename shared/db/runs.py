@@ -42,7 +42,9 @@ class RunLine:
     registered_at: datetime
     due_at: datetime | None
     resume_at: datetime | None
+    frozen_since: datetime | None  # we keep it still since then; None: it runs, as far as we know
     error: str | None
+    node_seen_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,8 @@ class Wait:
     image_bytes: int | None
     phases: dict[str, int] | None
     error: str | None
+    frozen_since: datetime | None
+    node_seen_at: datetime | None
     called_off_for: str | None
 
 

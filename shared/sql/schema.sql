@@ -574,6 +574,10 @@ CREATE TABLE checkpoint (
 )
 WITH (fillfactor='80');
 
+CREATE FUNCTION frozen_since(c checkpoint) RETURNS timestamp with time zone
+    LANGUAGE sql STABLE
+    RETURN CASE WHEN ((c).status = 'taking'::text) THEN (c).claimed_at WHEN ((c).status = ANY (ARRAY['accepted'::text, 'restoring'::text])) THEN (c).accepted_at ELSE NULL::timestamp with time zone END;
+
 CREATE FUNCTION has_duty(c checkpoint) RETURNS boolean
     LANGUAGE sql STABLE
     RETURN (((c).status = ANY (ARRAY['taking'::text, 'deferred'::text])) OR (((c).status = ANY (ARRAY['accepted'::text, 'restoring'::text, 'restored'::text, 'discarded'::text])) AND ((c).freed_at IS NULL)) OR (((c).status = ANY (ARRAY['restored'::text, 'discarded'::text])) AND ((c).discarded_at IS NULL)));
@@ -1149,6 +1153,21 @@ ALTER TABLE rejection ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     NO MAXVALUE
     CACHE 1
 );
+
+CREATE VIEW run_heartbeat AS
+ SELECT DISTINCT ON (d.run_id) d.run_id,
+    d.attempt,
+    d.wait_number,
+    wait_state(d.*, c.*) AS state,
+    frozen_since(c.*) AS frozen_since,
+    n.name AS node,
+    n.seen_at AS node_seen_at,
+    ((frozen_since(c.*) IS NOT NULL) AND (node_for_restore(c.*, ( SELECT settings() AS settings)) IS NOT NULL)) AS is_answered_for
+   FROM ((dependency d
+     LEFT JOIN checkpoint c ON ((c.dependency_id = d.id)))
+     LEFT JOIN node n ON ((n.name = (COALESCE(c.restored_workload, d.workload) ->> 'node'::text))))
+  WHERE (d.run_id IS NOT NULL)
+  ORDER BY d.run_id, d.wait_number DESC;
 
 CREATE VIEW run_timeline AS
  SELECT d.run_id,

@@ -41,3 +41,22 @@ RETURN CASE
     WHEN c.status IS NULL AND d.due_at IS NOT NULL AND d.called_off_at IS NULL THEN 'deferred'
     ELSE 'waiting'
 END;
+
+-- Since when we keep a run still: being frozen, or frozen. Null: it runs, as far as we know.
+CREATE FUNCTION frozen_since(c checkpoint) RETURNS timestamptz LANGUAGE sql STABLE
+RETURN CASE
+    WHEN c.status = 'taking' THEN c.claimed_at
+    WHEN c.status IN ('accepted', 'restoring') THEN c.accepted_at
+END;
+
+-- For a platform that takes runs without a heartbeat for crashed. One row a run, of its newest wait: while we keep it
+-- still it cannot send any, and a node that is seen and can bring it back answers for it.
+CREATE VIEW run_heartbeat (run_id, attempt, wait_number, state, frozen_since, node, node_seen_at, is_answered_for) AS
+SELECT DISTINCT ON (d.run_id)
+       d.run_id, d.attempt, d.wait_number, wait_state(d, c), frozen_since(c), n.name, n.seen_at,
+       frozen_since(c) IS NOT NULL AND node_for_restore(c, (SELECT settings())) IS NOT NULL
+  FROM dependency d
+  LEFT JOIN checkpoint c ON c.dependency_id = d.id
+  LEFT JOIN node n ON n.name = coalesce(c.restored_workload, d.workload) ->> 'node'
+ WHERE d.run_id IS NOT NULL
+ ORDER BY d.run_id, d.wait_number DESC;
