@@ -60,6 +60,7 @@ class LedgerPlatform:
         self.repeating = RepeatingDoor(settings, self.stopping)
         self.lives: dict[str, Life] = {}
         self.problems: list[str] = []
+        self.out_of_reach: list[Unreachable] = []
         self.modes: Counter[str] = Counter()
         self._listeners = [Thread(target=self._listen, args=[queue]) for queue in (CONTINUATIONS, RECEIPTS)]
         for thread in self._listeners:
@@ -108,6 +109,6 @@ class LedgerPlatform:
                     self.problems.append(f"refused: {reply}")
                     self.repeating.hear(reply)
                 case Unreachable():
-                    self.problems.append(f"out of reach: {reply}")
+                    self.out_of_reach.append(reply)
                 case MessageTaken():
                     self.repeating.hear(reply)

@@ -21,15 +21,15 @@ class Image:
         location: Where it is; it contains the claim's name.
         digest: What it must hash to; None: not hashed.
         image_bytes: How large it is where it is kept.
-        is_portable: Whether other nodes with the engine can fetch it.
         phases: What making it took, in milliseconds (`dump_ms`, `store_ms`) and bytes; nothing decides by them.
+        is_portable: Whether other nodes with the engine can fetch it.
     """
 
     location: str
     digest: str | None
     image_bytes: int
-    is_portable: bool = False
     phases: Mapping[str, int] = field(default_factory=dict[str, int])
+    is_portable: bool = False
 
 
 class Engine(Protocol):

@@ -9,7 +9,12 @@ WITH wait AS (
        AND d.run_id = %(run_id)s
        AND d.resumed_at IS NOT NULL AND d.done_at IS NULL AND d.cancelled_at IS NULL
     RETURNING d.id, d.attempt
-), claimed AS (
+), left_behind AS (
+    -- Perhaps in vain, if the claim comes too late: it says what may be left.
+    INSERT INTO left_on_node (node, checkpoint_id)
+    SELECT %(node)s, p.id FROM wait JOIN checkpoint p ON p.dependency_id = wait.id WHERE p.is_portable
+        ON CONFLICT DO NOTHING
+)
 UPDATE checkpoint c
    SET status = 'restoring',
        epoch = c.epoch + 1,
@@ -23,11 +28,3 @@ UPDATE checkpoint c
    AND (c.status = 'accepted' OR c.status = 'restoring' AND c.lease_until <= clock())
 RETURNING c.id, c.dependency_id, c.run_id, wait.attempt, c.wait_number, c.workload, c.epoch, c.location, c.digest,
           c.image_bytes, c.is_portable, c.restores, c.freed_at IS NOT NULL AS is_freed
-), left_behind AS (
-INSERT INTO left_on_node (node, checkpoint_id)
-SELECT %(node)s, k.id FROM claimed k WHERE k.is_portable
-    ON CONFLICT DO NOTHING
-)
-SELECT k.id, k.dependency_id, k.run_id, k.attempt, k.wait_number, k.workload, k.epoch, k.location, k.digest,
-       k.image_bytes, k.is_portable, k.restores, k.is_freed
-  FROM claimed k
