@@ -36,6 +36,7 @@ from shared.messages import (
     Message,
     Prepare,
     Ready,
+    Unreachable,
     Workload,
 )
 from shared.post import Post
@@ -54,6 +55,7 @@ __all__ = [
     "Dependency",
     "Prepare",
     "Refused",
+    "Unreachable",
     "Workload",
 ]
 
@@ -201,6 +203,8 @@ class Checkpoints:
     ) -> bool | None:
         """Say, for the process that goes on, that it has its continuation: it is not sent again. True once.
 
+        It also answers a final `Unreachable`: nothing of that run will go on.
+
         Args:
             continuation_id: That of the continuation.
             conn: The caller's own connection, in whose transaction it is said.
@@ -216,7 +220,7 @@ class Checkpoints:
             return door.finish_continuation(own, continuation_id)
 
     def replies(self, queue: str = CONTINUATIONS, *, stopping: Event) -> Generator[Reply]:
-        """Yield what comes on a reply queue, until told to stop: continuations, refusals, receipts.
+        """Yield what comes on a reply queue until told to stop: continuations, refusals, receipts, runs out of reach.
 
         A continuation that is lost on the way is sent again until `done`; ignore one whose wait the run has passed.
         """

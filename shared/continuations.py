@@ -1,7 +1,8 @@
 """What a resumed wait calls for: one function for the resume worker, the restore and the sweeper.
 
-No checkpoint: a live continuation. A checkpoint that is not restored: its restore. Restored: a continuation to the
-restored process. Source: the design, section 5.
+No checkpoint: a live continuation. A checkpoint that is not restored: its restore, on a node that is seen, else the
+news that none is. Restored: a continuation to the restored process. Lost: the news of that.
+Source: the design, section 5.
 """
 
 from uuid import uuid4
@@ -14,6 +15,7 @@ from shared.messages import Continue, Outcome, Restore, StoredCheckpoint
 from shared.post import Post
 from shared.queues import TaskName, checkpoints_queue
 from shared.task_ids import restore_id
+from shared.unreachable import add_gone, add_silent
 from shared.vocabulary import CheckpointStatus, Mode
 
 
@@ -23,8 +25,13 @@ def add_what_it_calls_for(post: Post, row: Resumed) -> None:
         _add_continuation(post, row, mode=Mode.LIVE)
     elif row.checkpoint_status == CheckpointStatus.RESTORED:
         _add_continuation(post, row, mode=Mode.RESTORED)
+    elif row.checkpoint_status == CheckpointStatus.LOST:
+        add_gone(post, row, lost_at=row.lost_at, error=row.error)
+    elif row.restore_node is None:
+        # No message goes to a queue that nobody reads; a sweep looks again, and its node's agent wakes it.
+        add_silent(post, row, seen_at=row.node_seen_at)
     else:
-        _add_restore(post, row)
+        _add_restore(post, row, node=row.restore_node)
 
 
 def _add_continuation(post: Post, row: Resumed, *, mode: Mode) -> None:
@@ -62,7 +69,7 @@ def _stored(row: Resumed) -> StoredCheckpoint | None:
     return StoredCheckpoint(id=row.checkpoint_id, location=row.location, digest=row.digest, bytes=row.image_bytes)
 
 
-def _add_restore(post: Post, row: Resumed) -> None:
+def _add_restore(post: Post, row: Resumed, *, node: str) -> None:
     message = Restore(
         v=1,
         dependency_id=row.id,
@@ -71,7 +78,7 @@ def _add_restore(post: Post, row: Resumed) -> None:
         traceparent=row.traceparent,
     )
     post.add(
-        checkpoints_queue(row.checkpoint_node or str(row.workload["node"])),
+        checkpoints_queue(node),
         TaskName.RESTORE,
         message,
         task_id=restore_id(row.run_id, row.wait_number, (row.epoch or 0) + 1),

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from shared.errors import BadRequest
-from shared.vocabulary import CancelReason, EngineName, Mode, OutcomeType, WaitReason
+from shared.vocabulary import CancelReason, EngineName, Mode, OutcomeType, Unreached, WaitReason
 
 BYTES_MAX = 1_048_576
 DEPTH_MAX = 16
@@ -214,6 +214,22 @@ class Prepare(Message, frozen=True, kw_only=True):
     wait_number: int
     dependency_id: str
     answer_by: datetime
+
+
+class Unreachable(Message, frozen=True, kw_only=True):
+    """`run.unreachable`: a run that waits is on a silent node (`final` is false: it may come back), or is gone."""
+
+    run_id: str
+    attempt: int
+    wait_number: int
+    dependency_id: str
+    continuation_id: str
+    code: Unreached
+    final: bool
+    problem: str
+    workload: Any
+    since: datetime | None
+    traceparent: str | None = None
 
 
 class Refused(Message, frozen=True, kw_only=True):

@@ -41,6 +41,7 @@ class TaskName(StrEnum):
     CONTINUE = "run.continue"
     PREPARE = "run.prepare"
     REFUSED = "run.refused"
+    UNREACHABLE = "run.unreachable"
     TAKEN = "message.taken"
 
 

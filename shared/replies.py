@@ -1,4 +1,4 @@
-"""What comes on a reply queue: continuations, questions, refusals, receipts, as messages of Celery's protocol 2."""
+"""What comes on a reply queue, as messages of Celery's protocol 2: continuations, questions, refusals, receipts, news."""
 
 from base64 import b64decode
 from collections.abc import Generator
@@ -10,12 +10,12 @@ import structlog
 from redis import RedisError
 
 from shared.broker import Keys, connect
-from shared.messages import Continue, Message, Prepare, Refused, Taken
+from shared.messages import Continue, Message, Prepare, Refused, Taken, Unreachable
 from shared.queues import TaskName
 from shared.settings import Settings
 from shared.telemetry.outage import Outage
 
-Reply: TypeAlias = Continue | Prepare | Refused | Taken
+Reply: TypeAlias = Continue | Prepare | Refused | Taken | Unreachable
 
 AT_ONCE: Final = 100
 BLOCK_SECONDS: Final = 1
@@ -24,6 +24,7 @@ _TYPES: Final[dict[str, type[Message]]] = {
     TaskName.CONTINUE: Continue,
     TaskName.PREPARE: Prepare,
     TaskName.REFUSED: Refused,
+    TaskName.UNREACHABLE: Unreachable,
     TaskName.TAKEN: Taken,
 }
 

@@ -7,7 +7,19 @@ from typing import Any, Final
 
 import msgspec
 
-from shared.messages import Cancel, Complete, Continue, Defer, Done, Message, Prepare, Ready, Refused, Taken
+from shared.messages import (
+    Cancel,
+    Complete,
+    Continue,
+    Defer,
+    Done,
+    Message,
+    Prepare,
+    Ready,
+    Refused,
+    Taken,
+    Unreachable,
+)
 from shared.queues import TaskName
 
 TYPES: Final[dict[TaskName, type[Message]]] = {
@@ -19,6 +31,7 @@ TYPES: Final[dict[TaskName, type[Message]]] = {
     TaskName.CONTINUE: Continue,
     TaskName.PREPARE: Prepare,
     TaskName.REFUSED: Refused,
+    TaskName.UNREACHABLE: Unreachable,
     TaskName.TAKEN: Taken,
 }
 

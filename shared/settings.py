@@ -160,6 +160,16 @@ class Settings(BaseSettings):
         description="Where images are kept: file:///FOLDER or s3://BUCKET/PREFIX (with Amazon's own AWS_ variables). "
         "Each database needs one of its own: images are named by the ids of its rows.",
     )
+    image_store_shared: bool = Field(
+        default=False,
+        description="All nodes see the same folder of images; always so with s3. Then another node brings back what a "
+        "silent one froze.",
+    )
+    image_gone_ms: Milliseconds = Field(
+        default=600_000,
+        description="An image that the run's own node has not found for this long is gone, and the run lost. A store "
+        "that is not mounted looks like that.",
+    )
     image_key: SecretStr | None = Field(
         default=None,
         min_length=16,

@@ -55,6 +55,14 @@ class CheckpointStatus(StrEnum):
     RESTORING = "restoring"
     RESTORED = "restored"
     DISCARDED = "discarded"
+    LOST = "lost"
+
+
+class Unreached(StrEnum):
+    """Why a run cannot be reached: its node may come back, or nothing is left of the run."""
+
+    NODE_SILENT = "node-silent"
+    RUN_GONE = "run-gone"
 
 
 class EngineName(StrEnum):

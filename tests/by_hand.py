@@ -16,9 +16,10 @@ from upstream import a_completion, a_wait, dependency_id
 
 from shared.broker import run
 from shared.client import Checkpoints, Dependency
+from shared.db import runs
 from shared.db.deferrals import DeferAnswer
 from shared.db.pool import connect
-from shared.messages import Continue, Prepare, Restore, Take
+from shared.messages import Continue, Prepare, Restore, Take, Unreachable
 from shared.post import envelope
 from shared.queues import CONTINUATIONS, RESUMES, TaskName, checkpoints_queue
 from shared.replies import Reply, read_reply
@@ -34,7 +35,7 @@ from workers.sweeper.loop import turn
 Ended: TypeAlias = Taken | Restored
 AtEffect: TypeAlias = Callable[[str, Callable[[], object]], None]
 AT_ONCE: Final = 500
-# Longer than any gap of the tests' settings, shorter than the silence after which a node gets no takes.
+# Longer than any gap of the tests' settings.
 LATER: Final = timedelta(seconds=3)
 
 
@@ -78,12 +79,36 @@ class ByHand:
         """Handle what lies on the node's queue, whatever its eta says."""
         return [self._work(raw) for raw in self._pop(checkpoints_queue(self.node.name))]
 
-    def sweeper(self, *, ahead: timedelta = timedelta(0), at: datetime | None = None) -> int:
+    def sweeper(
+        self, *, ahead: timedelta = timedelta(0), at: datetime | None = None, node_is_silent: bool = False
+    ) -> int:
         """Sweep once, as if so much time had passed, or at a moment; return how many rows were looked at."""
-        be_seen(self.node)  # as its agent would: on a slow machine a test takes longer than the node may be silent
+        if not node_is_silent:
+            be_seen(self.node)
         with connect(self.at.settings, name="sweeper by hand") as conn:
             conn.execute("SELECT set_config('checkpoint.clock', coalesce(%s, now() + %s)::text, false)", (at, ahead))
+            if not node_is_silent:
+                # As its agent would until then.
+                conn.execute("UPDATE node SET seen_at = clock() WHERE name = %s", (self.node.name,))
             return turn(self.at, conn)
+
+    def see_node_at(self, ahead: timedelta) -> None:
+        """Have the node seen for the last time at a moment from now."""
+        with self.at.pool.connection() as conn:
+            conn.execute("UPDATE node SET seen_at = now() + %s WHERE name = %s", (ahead, self.node.name))
+
+    def gone_for(self, run: WaitingRun, *, milliseconds: int, number: int = 1) -> None:
+        """Have a run's image not been found for so long."""
+        with self.at.pool.connection() as conn:
+            conn.execute(
+                "UPDATE checkpoint SET gone_since = gone_since - milliseconds(%s) WHERE dependency_id = %s",
+                (milliseconds, dependency_id(run.id, number)),
+            )
+
+    def happened(self, run: WaitingRun) -> list[str]:
+        """Return the events of a run's timeline, in their order."""
+        with self.at.pool.connection() as conn:
+            return [one.event for one in runs.timeline(conn, run.id)]
 
     def time_passes(self, run: Run, *, seconds: float, number: int = 1) -> None:
         """Make a wait older by so much, all of its moments alike."""
@@ -120,30 +145,39 @@ class ByHand:
         """Return each `run.prepare` that was sent and that nobody took, oldest first."""
         return [reply for reply in self._replies() if isinstance(reply, Prepare)]
 
+    def out_of_reach(self) -> list[Unreachable]:
+        """Return what was said of runs that cannot be reached, oldest first."""
+        return [reply for reply in self._replies() if isinstance(reply, Unreachable)]
+
+    def asked_of(self, node: str) -> list[str]:
+        """Return the names of the messages that lie on a node's queue, oldest first."""
+        return [_task_of(raw) for raw in self._lying(checkpoints_queue(node))]
+
     def continuation(self) -> Continue:
         """Return the only continuation."""
         (only,) = self.continuations()
         return only
 
-    def wait_row(self, run: Run, number: int = 1) -> dict[str, Any]:
+    def wait_row(self, run: WaitingRun, number: int = 1) -> dict[str, Any]:
         """Return the row of a wait."""
         return self._row(b"SELECT * FROM dependency WHERE id = %s", dependency_id(run.id, number)) or {}
 
-    def checkpoint_row(self, run: Run, number: int = 1) -> dict[str, Any] | None:
+    def checkpoint_row(self, run: WaitingRun, number: int = 1) -> dict[str, Any] | None:
         """Return the row of a wait's checkpoint; None: it has none."""
         return self._row(b"SELECT * FROM checkpoint WHERE dependency_id = %s", dependency_id(run.id, number))
 
     def _replies(self) -> list[Reply | None]:
-        raws = cast("list[bytes]", self.at.redis.lrange(self.at.keys.queue(CONTINUATIONS), 0, -1))
-        return [read_reply(raw) for raw in reversed(raws)]
+        return [read_reply(raw) for raw in self._lying(CONTINUATIONS)]
+
+    def _lying(self, queue: str) -> list[bytes]:
+        return cast("list[bytes]", self.at.redis.lrange(self.at.keys.queue(queue), 0, -1))[::-1]
 
     def _row(self, query: bytes, id_: str) -> dict[str, Any] | None:
         with self.at.pool.connection() as conn:
             return conn.cursor(row_factory=dict_row).execute(query, (id_,)).fetchone()
 
     def _work(self, raw: bytes) -> Ended:
-        headers = msgspec.json.decode(raw)["headers"]
-        if headers["task"] == TaskName.TAKE:
+        if _task_of(raw) == TaskName.TAKE:
             return take(self.node, msgspec.json.decode(kwargs_of(raw), type=Take))
         return restore(self.node, msgspec.json.decode(kwargs_of(raw), type=Restore))
 
@@ -167,6 +201,10 @@ def first_take(run: Run, number: int = 1) -> Take:
 def completion_of(run: WaitingRun, number: int = 1) -> bytes:
     """Return the message that what a run's wait is for is over, as it lies on `resumes`."""
     return envelope(TaskName.COMPLETE, a_completion(run.id, number), task_id=f"{run.id}-{number}", queue=RESUMES)
+
+
+def _task_of(raw: bytes) -> str:
+    return msgspec.json.decode(raw)["headers"]["task"]
 
 
 def kwargs_of(raw: bytes) -> bytes:

@@ -1,6 +1,7 @@
 """Runs of the engine `process` as a platform keeps them: an id, and wherever the run lives now."""
 
 from pathlib import Path
+from typing import Literal
 from uuid import uuid4
 
 import msgspec
@@ -16,12 +17,13 @@ class CountingRun(CountingProcess):
     Args:
         folder: For its files.
         node: The node's name in its workload.
+        pids: Whether it has a pid namespace of its own.
     """
 
-    def __init__(self, folder: Path, *, node: str) -> None:
+    def __init__(self, folder: Path, *, node: str, pids: Literal["own", "shared"] = "shared") -> None:
         self.id = f"run-{uuid4().hex}"
         self._node = node
-        super().__init__(folder, engine=EngineName.PROCESS)
+        super().__init__(folder, engine=EngineName.PROCESS, pids=pids)
 
     @property
     def workload(self) -> Workload:
@@ -37,6 +39,10 @@ class CountingRun(CountingProcess):
     def stands(self) -> bool:
         """Whether it stands as a whole."""
         return session_states(self.pid) == {"T"}
+
+    def moved_to_node(self, node: str) -> None:
+        """Take note of the node on which it lives now."""
+        self._node = node
 
     def went_on(self, continuation: Continue) -> None:
         """Take note of where the run is said to go on, and see that it does, from where it was."""

@@ -72,6 +72,7 @@ class SqlDoor:
             location=f"simulate:{claim.id}-{claim.epoch}",
             digest=None,
             image_bytes=0,
+            is_portable=False,
             phases={},
             grace=timedelta(seconds=5),
         )

@@ -10,7 +10,7 @@ from waiting import wait_until
 
 from shared.client import Checkpoints, Complete, Continue, Defer, Dependency
 from shared.db.deferrals import DeferAnswer
-from shared.messages import Prepare, Refused, Taken, Workload
+from shared.messages import Prepare, Refused, Taken, Unreachable, Workload
 from shared.settings import Settings
 from shared.vocabulary import OutcomeType, WaitReason
 
@@ -29,6 +29,7 @@ class Upstream:
         self.questions: list[Prepare] = []
         self.refused: list[Refused] = []
         self.receipts: list[Taken] = []
+        self.out_of_reach: defaultdict[tuple[str, int], list[Unreachable]] = defaultdict(list)
         self._stopping = Event()
         self._listener = Thread(target=self._listen, name="upstream", daemon=True)
         self._listener.start()
@@ -73,6 +74,10 @@ class Upstream:
                     self.refused.append(reply)
                 case Taken():
                     self.receipts.append(reply)
+                case Unreachable():
+                    self.out_of_reach[reply.run_id, reply.wait_number].append(reply)
+                    if reply.final and self.answers_done:
+                        self.client.done(reply.continuation_id)
 
 
 def dependency_id(run_id: str, number: int) -> str:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeAlias
 from uuid import uuid4
 
@@ -27,6 +27,7 @@ from psycopg import Connection
 from shared.db import checkpoints, deferrals, dependencies, door, nodes, rejections, restores, retention, sweeps
 from shared.db.checkpoints import Claim
 from shared.db.deferrals import Deferral
+from shared.db.nodes import Silence
 from shared.db.rejections import Rejection
 from shared.db.restores import RestoreClaim
 
@@ -100,7 +101,21 @@ def claim(state: int) -> Claim:
 def restore_claim() -> RestoreClaim:
     """Return the claim of a row that is being restored."""
     [n] = numbers(RESTORING, 1)
-    return RestoreClaim(n, f"d-{n}", f"open-{n}", 1, n % 5 + 1, workload(n), 1, "", None, 0, 1, is_freed=True)
+    return RestoreClaim(
+        n,
+        f"d-{n}",
+        f"open-{n}",
+        1,
+        n % 5 + 1,
+        workload(n),
+        1,
+        "",
+        None,
+        0,
+        is_portable=False,
+        restores=1,
+        is_freed=True,
+    )
 
 
 def one(state: int) -> dict[str, Any]:
@@ -127,7 +142,7 @@ def a_rejection(conn: Connection[Any]) -> int:
 def offer(conn: Connection[Any]) -> bool:
     """Offer an image."""
     return checkpoints.offer(
-        conn, claim(TAKING), location="x", digest=None, image_bytes=0, phases={"a": 1}, grace=SECOND
+        conn, claim(TAKING), location="x", digest=None, image_bytes=0, is_portable=True, phases={"a": 1}, grace=SECOND
     )
 
 
@@ -204,10 +219,14 @@ WORK: Final[dict[str, tuple[Work, int, int]]] = {
         100,
         10,
     ),
-    "claim a restore": (lambda c: restores.claim_restore(c, **one(TO_RESTORE), lease=SECOND), 1, 60),
+    "claim a restore": (lambda c: restores.claim_restore(c, **named(TO_RESTORE), lease=SECOND), 1, 60),
     "permit": (lambda c: restores.permit(c, restore_claim(), workload=workload(1), phases={}, grace=SECOND), 1, 60),
     "read a permit": (lambda c: restores.is_permitted(c, restore_claim()), 1, 60),
     "give a restore back": (lambda c: restores.give_back(c, restore_claim(), error="e"), 1, 60),
+    "lose": (lambda c: restores.lose(c, restore_claim(), node="node-1", error="e", patience=SECOND), 1, 60),
+    "read a loss": (lambda c: restores.is_lost(c, restore_claim()), 1, 60),
+    "what is left on a node": (lambda c: checkpoints.left(c, node="node-1", limit=20), 1, 60),
+    "nothing is left on a node": (lambda c: checkpoints.nothing_left(c, numbers(OVER, 1)[0], node="node-1"), 1, 60),
     "sweep 500 waits": (sweep_waits, 500, 40),
     "sweep 500 checkpoints": (sweep_checkpoints, 500, 45),
     "when to look next": (sweeps.seconds_to_next, 1, 60),
@@ -228,6 +247,9 @@ WORK: Final[dict[str, tuple[Work, int, int]]] = {
     "where to send a refusal, by run": (lambda c: rejections.reply_to(c, run_id="run-7", dependency_id=None), 1, 60),
     "a node appears": (lambda c: nodes.wake(c, "node-1"), 1_000, 40),
     "a node lives": (lambda c: nodes.seen(c, "node-1", engines=["simulate"], silent=SECOND), 1, 60),
+    "a node falls silent": (lambda c: (make_due(c), nodes.fall_silent(c, lease=SECOND)), 1_000, 40),
+    "whom a silent node has": (lambda c: nodes.out_of_reach(c, "node-1", after="", limit=500), 500, 40),
+    "upstreams know of a silence": (lambda c: nodes.told(c, Silence("node-1", datetime.now(UTC))), 1, 60),
     "claim a continuation": (lambda c: door.claim_continuation(c, ids(TO_RESTORE, 1)[0]), 1, 60),
     "finish a continuation": (lambda c: door.finish_continuation(c, ids(TO_RESTORE, 1)[0]), 1, 60),
     "retire 100 waits": (lambda c: retention.retire_waits(c, keep=timedelta(days=1), limit=100), 100, 20),

@@ -60,6 +60,17 @@ class NewestWait:
 
 
 @dataclass(frozen=True, slots=True)
+class Left:
+    """A checkpoint that nobody will restore any more, of which something may be left on a node."""
+
+    id: int
+    run_id: str
+    workload: dict[str, Any]
+    epoch: int
+    restored_workload: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
 class Outlook:
     """How a wait's checkpoint stands, for those who watch; `status` is None where no checkpoint row exists."""
 
@@ -121,6 +132,7 @@ def offer(
     location: str,
     digest: str | None,
     image_bytes: int,
+    is_portable: bool,
     phases: Mapping[str, int],
     grace: timedelta,
 ) -> bool:
@@ -135,6 +147,7 @@ def offer(
                 "location": location,
                 "digest": digest,
                 "image_bytes": image_bytes,
+                "is_portable": is_portable,
                 "phases": Jsonb(dict(phases)),
                 "grace": grace,
             },
@@ -191,6 +204,17 @@ def discard(conn: Connection[Any], checkpoint_id: int, *, phases: Mapping[str, i
         conn.execute(statement("checkpoint/discard"), {"id": checkpoint_id, "phases": Jsonb(dict(phases))}).rowcount
         == 1
     )
+
+
+def left(conn: Connection[Any], *, node: str, limit: int) -> list[Left]:
+    """Return what restores may have left on a node, at most `limit`."""
+    with conn.cursor(row_factory=class_row(Left)) as cur:
+        return cur.execute(statement("checkpoint/left"), {"node": node, "limit": limit}).fetchall()
+
+
+def nothing_left(conn: Connection[Any], checkpoint_id: int, *, node: str) -> None:
+    """Write down that nothing of a checkpoint is left on a node."""
+    conn.execute(statement("checkpoint/nothing_left"), {"id": checkpoint_id, "node": node})
 
 
 def outlook(conn: Connection[Any], dependency_id: str) -> Outlook | None:

@@ -54,12 +54,15 @@ class Resumed:
     is_planned: bool  # whether a checkpoint was to be taken
     checkpoint_id: int | None
     checkpoint_status: str | None
-    checkpoint_node: str | None
     restored_workload: dict[str, Any] | None
     location: str | None
     digest: str | None
     image_bytes: int | None
     epoch: int | None
+    restore_node: str | None  # that can bring it back now; None also where there is nothing to restore
+    node_seen_at: datetime | None
+    lost_at: datetime | None
+    error: str | None
 
 
 _completions = msgspec.json.Decoder(Completions)

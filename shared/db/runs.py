@@ -20,6 +20,7 @@ STATES: Final = {
     "frozen": "its checkpoint was accepted",
     "ending": "what it waited for is over, the resume is near",
     "restoring": "it is being brought back",
+    "lost": "it was frozen, and nothing is left that could be restored",
     "continuing": "its continuation is sent until it is answered",
     "done": "it went on",
     "cancelled": "it was ended and gets no continuation",
@@ -42,7 +43,9 @@ class RunLine:
     registered_at: datetime
     due_at: datetime | None
     resume_at: datetime | None
+    frozen_since: datetime | None  # we keep it still since then; None: it runs, as far as we know
     error: str | None
+    node_seen_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,8 @@ class Wait:
     image_bytes: int | None
     phases: dict[str, int] | None
     error: str | None
+    frozen_since: datetime | None
+    node_seen_at: datetime | None
     called_off_for: str | None
 
 

@@ -551,12 +551,16 @@ CREATE TABLE checkpoint (
     location text,
     digest text,
     image_bytes bigint,
+    is_portable boolean DEFAULT false NOT NULL,
     phases jsonb,
     error text,
     accepted_at timestamp with time zone,
     closed_at timestamp with time zone,
     freed_at timestamp with time zone,
     restore_claimed_at timestamp with time zone,
+    restore_node text,
+    gone_since timestamp with time zone,
+    lost_at timestamp with time zone,
     restored_at timestamp with time zone,
     restored_workload jsonb,
     discarded_at timestamp with time zone,
@@ -567,10 +571,15 @@ CREATE TABLE checkpoint (
     CONSTRAINT checkpoint_check1 CHECK (((ready_at IS NULL) OR (asked_at IS NOT NULL))),
     CONSTRAINT checkpoint_check2 CHECK (((status = 'restoring'::text) = (lease_until IS NOT NULL))),
     CONSTRAINT checkpoint_check3 CHECK (((status = 'restored'::text) = (restored_at IS NOT NULL))),
-    CONSTRAINT checkpoint_check4 CHECK (((status <> ALL (ARRAY['taking'::text, 'deferred'::text])) OR (location IS NULL))),
-    CONSTRAINT checkpoint_check5 CHECK (((status <> ALL (ARRAY['accepted'::text, 'restoring'::text, 'restored'::text])) OR (location IS NOT NULL)))
+    CONSTRAINT checkpoint_check4 CHECK (((status = 'lost'::text) = (lost_at IS NOT NULL))),
+    CONSTRAINT checkpoint_check5 CHECK (((status <> ALL (ARRAY['taking'::text, 'deferred'::text])) OR (location IS NULL))),
+    CONSTRAINT checkpoint_check6 CHECK (((status <> ALL (ARRAY['accepted'::text, 'restoring'::text, 'restored'::text])) OR (location IS NOT NULL)))
 )
 WITH (fillfactor='80');
+
+CREATE FUNCTION frozen_since(c checkpoint) RETURNS timestamp with time zone
+    LANGUAGE sql STABLE
+    RETURN CASE WHEN ((c).status = 'taking'::text) THEN (c).claimed_at WHEN ((c).status = ANY (ARRAY['accepted'::text, 'restoring'::text])) THEN (c).accepted_at ELSE NULL::timestamp with time zone END;
 
 CREATE FUNCTION has_duty(c checkpoint) RETURNS boolean
     LANGUAGE sql STABLE
@@ -670,12 +679,22 @@ CREATE FUNCTION members_refusal(p_id text, items text[]) RETURNS jsonb
 CREATE TABLE node (
     name text NOT NULL,
     engines text[] NOT NULL,
-    seen_at timestamp with time zone NOT NULL
+    seen_at timestamp with time zone NOT NULL,
+    told_at timestamp with time zone,
+    telling_until timestamp with time zone
 );
 
 CREATE FUNCTION node_is_ready(p_node text, p_engine text, s jsonb) RETURNS boolean
     LANGUAGE sql STABLE
     RETURN (EXISTS (SELECT FROM node n WHERE ((n.name = node_is_ready.p_node) AND (node_is_ready.p_engine = ANY (n.engines)) AND (n.seen_at > (clock() - milliseconds(((node_is_ready.s ->> 'node_silent_ms'::text))::bigint))))));
+
+CREATE FUNCTION node_for_restore(c checkpoint, s jsonb) RETURNS text
+    LANGUAGE sql
+    RETURN CASE WHEN node_is_ready((c).node, ((c).workload ->> 'engine'::text), s) THEN (c).node WHEN (c).is_portable THEN (SELECT n.name FROM node n WHERE node_is_ready(n.name, ((node_for_restore.c).workload ->> 'engine'::text), node_for_restore.s) ORDER BY (random()) LIMIT 1) ELSE NULL::text END;
+
+CREATE FUNCTION node_of_duty(c checkpoint, s jsonb) RETURNS text
+    LANGUAGE sql STABLE
+    RETURN CASE WHEN (((c).status = 'restored'::text) AND ((c).discarded_at IS NULL) AND (((c).freed_at IS NOT NULL) OR node_is_ready(((c).restored_workload ->> 'node'::text), ((c).workload ->> 'engine'::text), s))) THEN ((c).restored_workload ->> 'node'::text) ELSE (c).node END;
 
 CREATE TABLE run_mark (
     run_id text NOT NULL,
@@ -1100,7 +1119,7 @@ END $$;
 
 CREATE FUNCTION wait_state(d dependency, c checkpoint) RETURNS text
     LANGUAGE sql STABLE
-    RETURN CASE WHEN ((d).cancelled_at IS NOT NULL) THEN 'cancelled'::text WHEN ((d).done_at IS NOT NULL) THEN 'done'::text WHEN (((d).resumed_at IS NOT NULL) AND (((d).checkpoint_id IS NULL) OR ((c).status = 'restored'::text))) THEN 'continuing'::text WHEN ((d).resumed_at IS NOT NULL) THEN 'restoring'::text WHEN ((d).completed_at IS NOT NULL) THEN 'ending'::text WHEN ((d).checkpoint_id IS NOT NULL) THEN 'frozen'::text WHEN ((c).status = 'taking'::text) THEN 'taking'::text WHEN (((c).status = 'deferred'::text) AND ((c).asked_at IS NOT NULL)) THEN 'asking'::text WHEN ((c).status = 'deferred'::text) THEN 'retrying'::text WHEN (((c).status IS NULL) AND ((d).due_at IS NOT NULL) AND ((d).called_off_at IS NULL)) THEN 'deferred'::text ELSE 'waiting'::text END;
+    RETURN CASE WHEN ((d).cancelled_at IS NOT NULL) THEN 'cancelled'::text WHEN ((c).status = 'lost'::text) THEN 'lost'::text WHEN ((d).done_at IS NOT NULL) THEN 'done'::text WHEN (((d).resumed_at IS NOT NULL) AND (((d).checkpoint_id IS NULL) OR ((c).status = 'restored'::text))) THEN 'continuing'::text WHEN ((d).resumed_at IS NOT NULL) THEN 'restoring'::text WHEN ((d).completed_at IS NOT NULL) THEN 'ending'::text WHEN ((d).checkpoint_id IS NOT NULL) THEN 'frozen'::text WHEN ((c).status = 'taking'::text) THEN 'taking'::text WHEN (((c).status = 'deferred'::text) AND ((c).asked_at IS NOT NULL)) THEN 'asking'::text WHEN ((c).status = 'deferred'::text) THEN 'retrying'::text WHEN (((c).status IS NULL) AND ((d).due_at IS NOT NULL) AND ((d).called_off_at IS NULL)) THEN 'deferred'::text ELSE 'waiting'::text END;
 
 CREATE TABLE cancel_rule (
     reason text NOT NULL,
@@ -1121,6 +1140,11 @@ CREATE TABLE checkpoint_move (
     from_status text NOT NULL,
     to_status text NOT NULL,
     event text NOT NULL
+);
+
+CREATE TABLE left_on_node (
+    node text NOT NULL,
+    checkpoint_id bigint NOT NULL
 );
 
 CREATE TABLE refusal_code (
@@ -1151,6 +1175,21 @@ ALTER TABLE rejection ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     CACHE 1
 );
 
+CREATE VIEW run_heartbeat AS
+ SELECT DISTINCT ON (d.run_id) d.run_id,
+    d.attempt,
+    d.wait_number,
+    wait_state(d.*, c.*) AS state,
+    frozen_since(c.*) AS frozen_since,
+    n.name AS node,
+    n.seen_at AS node_seen_at,
+    ((frozen_since(c.*) IS NOT NULL) AND (node_for_restore(c.*, ( SELECT settings() AS settings)) IS NOT NULL)) AS is_answered_for
+   FROM ((dependency d
+     LEFT JOIN checkpoint c ON ((c.dependency_id = d.id)))
+     LEFT JOIN node n ON ((n.name = (COALESCE(c.restored_workload, d.workload) ->> 'node'::text))))
+  WHERE (d.run_id IS NOT NULL)
+  ORDER BY d.run_id, d.wait_number DESC;
+
 CREATE VIEW run_timeline AS
  SELECT d.run_id,
     d.wait_number,
@@ -1163,7 +1202,7 @@ CREATE VIEW run_timeline AS
                 CASE
                     WHEN (d.due_at > LEAST(d.completed_at, d.cancelled_at, d.called_off_at)) THEN NULL::timestamp with time zone
                     ELSE d.due_at
-                END,'checkpoint.due'::text,jsonb_build_object('delay_ms', d.delay_ms, 'delay_from', d.delay_from)), (d.called_off_at,'checkpoint.called-off'::text,jsonb_build_object('reason', d.call_off_reason)), (c.asked_at,'checkpoint.asked'::text,jsonb_build_object('tries', c.tries)), (c.ready_at,'checkpoint.ready'::text,NULL::jsonb), (c.claimed_at,'checkpoint.claimed'::text,jsonb_build_object('tries', c.tries)), (c.accepted_at,'checkpoint.accepted'::text,jsonb_build_object('location', c.location, 'phases', c.phases)), (c.freed_at,'workload.freed'::text,c.workload), (c.closed_at,('checkpoint.'::text || c.status),jsonb_build_object('error', c.error)), (d.completed_at,'dependency.completed'::text,jsonb_build_object('outcome_type', d.outcome_type)), (d.resumed_at,'dependency.resumed'::text,jsonb_build_object('sends', d.sends)), (c.restore_claimed_at,'restore.claimed'::text,jsonb_build_object('epoch', c.epoch, 'restores', c.restores, 'error', c.error)), (c.restored_at,'checkpoint.restored'::text,c.restored_workload), (d.cancelled_at,'wait.cancelled'::text,jsonb_build_object('reason', d.cancel_reason)), (c.discarded_at,'image.discarded'::text,NULL::jsonb), (d.done_at,'continuation.done'::text,NULL::jsonb)) e(at, event, detail))
+                END,'checkpoint.due'::text,jsonb_build_object('delay_ms', d.delay_ms, 'delay_from', d.delay_from)), (d.called_off_at,'checkpoint.called-off'::text,jsonb_build_object('reason', d.call_off_reason)), (c.asked_at,'checkpoint.asked'::text,jsonb_build_object('tries', c.tries)), (c.ready_at,'checkpoint.ready'::text,NULL::jsonb), (c.claimed_at,'checkpoint.claimed'::text,jsonb_build_object('tries', c.tries)), (c.accepted_at,'checkpoint.accepted'::text,jsonb_build_object('location', c.location, 'phases', c.phases)), (c.freed_at,'workload.freed'::text,c.workload), (c.closed_at,('checkpoint.'::text || c.status),jsonb_build_object('error', c.error)), (d.completed_at,'dependency.completed'::text,jsonb_build_object('outcome_type', d.outcome_type)), (d.resumed_at,'dependency.resumed'::text,jsonb_build_object('sends', d.sends)), (c.restore_claimed_at,'restore.claimed'::text,jsonb_build_object('node', c.restore_node, 'epoch', c.epoch, 'restores', c.restores, 'error', c.error)), (c.restored_at,'checkpoint.restored'::text,c.restored_workload), (c.lost_at,'checkpoint.lost'::text,jsonb_build_object('error', c.error)), (d.cancelled_at,'wait.cancelled'::text,jsonb_build_object('reason', d.cancel_reason)), (c.discarded_at,'image.discarded'::text,NULL::jsonb), (d.done_at,'continuation.done'::text,NULL::jsonb)) e(at, event, detail))
   WHERE ((d.run_id IS NOT NULL) AND (e.at IS NOT NULL));
 
 CREATE TABLE schema_migration (
@@ -1196,6 +1235,9 @@ ALTER TABLE ONLY checkpoint
 
 ALTER TABLE ONLY dependency
     ADD CONSTRAINT dependency_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY left_on_node
+    ADD CONSTRAINT left_on_node_pkey PRIMARY KEY (node, checkpoint_id);
 
 ALTER TABLE ONLY node
     ADD CONSTRAINT node_pkey PRIMARY KEY (name);
@@ -1233,6 +1275,8 @@ CREATE INDEX dependency_registered_at ON dependency USING brin (registered_at) W
 
 CREATE INDEX early_row ON dependency USING btree (early_at) WHERE (run_id IS NULL);
 
+CREATE INDEX left_by_checkpoint ON left_on_node USING btree (checkpoint_id);
+
 CREATE UNIQUE INDEX one_open_wait ON dependency USING btree (run_id) WHERE ((run_id IS NOT NULL) AND (resumed_at IS NULL) AND (cancelled_at IS NULL));
 
 CREATE UNIQUE INDEX one_wait_number ON dependency USING btree (run_id, wait_number) WHERE (run_id IS NOT NULL);
@@ -1248,3 +1292,6 @@ ALTER TABLE ONLY checkpoint
 
 ALTER TABLE ONLY dependency
     ADD CONSTRAINT dependency_reason_fkey FOREIGN KEY (reason) REFERENCES wait_reason(reason);
+
+ALTER TABLE ONLY left_on_node
+    ADD CONSTRAINT left_on_node_checkpoint_id_fkey FOREIGN KEY (checkpoint_id) REFERENCES checkpoint(id) ON DELETE CASCADE;

@@ -27,6 +27,8 @@ LISTED = {
     "state",
     "reason",
     "node",
+    "node_seen_at",
+    "frozen_since",
     "engine",
     "dependency_id",
     "registered_at",

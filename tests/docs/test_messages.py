@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from shared.letters import Letter, open_letter
-from shared.messages import Complete, Continue, Defer, Done, Message, Prepare, Ready, Refused, Taken
+from shared.messages import Complete, Continue, Defer, Done, Message, Prepare, Ready, Refused, Taken, Unreachable
 from shared.post import envelope
 from shared.queues import TaskName
 
@@ -23,10 +23,11 @@ TYPES: Final[dict[TaskName, type[Message]]] = {
     TaskName.CONTINUE: Continue,
     TaskName.PREPARE: Prepare,
     TaskName.REFUSED: Refused,
+    TaskName.UNREACHABLE: Unreachable,
     TaskName.TAKEN: Taken,
 }
 TO_US: Final = (TaskName.DEFER, TaskName.READY, TaskName.COMPLETE, TaskName.DONE)
-FROM_US: Final = (TaskName.CONTINUE, TaskName.PREPARE, TaskName.REFUSED, TaskName.TAKEN)
+FROM_US: Final = (TaskName.CONTINUE, TaskName.PREPARE, TaskName.REFUSED, TaskName.TAKEN, TaskName.UNREACHABLE)
 
 
 def example(task: TaskName) -> tuple[str, dict[str, Any]]:

@@ -227,3 +227,25 @@ def test_a_whole_tree_is_killed(process_engine: EngineCase, a_counting_process: 
 
     assert session_members(counting.pid) == []
     other.assert_runs()
+
+
+CAN_BE_MOVED: dict[str, tuple[bool, dict[str, object]]] = {
+    "a folder": (False, {}),
+    "a shared folder": (True, {"image_store_shared": True}),
+    "connections that go on": (False, {"image_store_shared": True, "process_tcp": "established"}),
+}
+
+
+@pytest.mark.parametrize("kept", CAN_BE_MOVED)
+def test_an_image_says_whether_another_node_can_restore_it(
+    process_engine: EngineCase, process_settings: Settings, lock: NodeLock, kept: str
+) -> None:
+    """A store that other nodes see too, and no connection that belongs to this one's address."""
+    is_portable, changed = CAN_BE_MOVED[kept]
+    counting = process_engine.start()
+    engine = ProcessEngine(process_settings.model_copy(update=changed))
+    engine.freeze(counting.workload, lock=lock, stop=NEVER)
+
+    image = engine.store(counting.workload, name="17-1", lock=lock, stop=NEVER)
+
+    assert image.is_portable is is_portable

@@ -9,7 +9,7 @@ from threading import Event, Thread
 from upstream import dependency_id
 
 from shared.client import Checkpoints, Continue
-from shared.messages import Prepare, Refused
+from shared.messages import Prepare, Refused, Unreachable
 from shared.messages import Taken as MessageTaken
 from shared.queues import CONTINUATIONS
 from shared.replies import take_replies
@@ -61,6 +61,7 @@ class LedgerPlatform:
         self.lives: dict[str, Life] = {}
         self.problems: list[str] = []
         self.answers_questions = True
+        self.out_of_reach: list[Unreachable] = []
         self.modes: Counter[str] = Counter()
         self._listeners = [Thread(target=self._listen, args=[queue]) for queue in (CONTINUATIONS, RECEIPTS)]
         for thread in self._listeners:
@@ -111,5 +112,7 @@ class LedgerPlatform:
                 case Refused():
                     self.problems.append(f"refused: {reply}")
                     self.repeating.hear(reply)
+                case Unreachable():
+                    self.out_of_reach.append(reply)
                 case MessageTaken():
                     self.repeating.hear(reply)

@@ -6,6 +6,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import msgspec
 import psycopg
 from psycopg.types.json import Jsonb
 from system import ALL
@@ -152,6 +153,23 @@ def frozen_for_a_while(scene: Scene) -> Life:
     return life
 
 
+def on_a_silent_node(scene: Scene) -> Life:
+    """The run is on a node that was not seen for an hour: its upstream is told, and the wait ends live."""
+    with psycopg.connect(scene.settings.database_url.get_secret_value()) as conn:
+        conn.execute("INSERT INTO node VALUES ('silent', '{simulate}', now() - interval '1 hour')")
+    scene.start(WorkerKind.CHECKPOINT, WorkerKind.RESUME)
+    life = scene.platform.add(scene.platform.sure)
+    life.waits = 1
+    workload = msgspec.structs.replace(life.run.workload, node="silent")
+    life.door.defer(a_wait(life.run.id, workload, delay_ms=FAR_MS))
+    scene.start(WorkerKind.SWEEPER)
+    wait_until(lambda: [told.run_id for told in scene.platform.out_of_reach if not told.final], seconds=QUIET_SECONDS)
+    wait_until(lambda: scene.workers.starts(WorkerKind.SWEEPER) > 1, seconds=QUIET_SECONDS)
+    end(life)
+    scene.goes_on(life)
+    return life
+
+
 def refused(scene: Scene) -> Life:
     """The wait ends while its image is stored, and no token tells the engine: the offer comes too late."""
     scene.start(WorkerKind.CHECKPOINT, WorkerKind.SWEEPER)
@@ -251,6 +269,6 @@ def gone(scene: Scene) -> Life:
     wait_until(scene.is_frozen, seconds=QUIET_SECONDS)
     life.run.end()
     end(life)
-    wait_until(lambda: scene.row()["error"], seconds=QUIET_SECONDS)
+    wait_until(lambda: any(told.final for told in scene.platform.out_of_reach), seconds=QUIET_SECONDS)
     cancel(scene, life, CancelReason.RUN_CRASHED)
     return life

@@ -92,7 +92,9 @@ STANDING = [
     Case(paths.cancelled, CHECKPOINT, ("duty.cleared:1",)),
     Case(paths.cancelled, CHECKPOINT, ("duty.discarded:1",), in_gate=True),
     Case(paths.cancelled, SWEEPER, ("sweep.checkpoints-moved-on:1",)),
-    Case(paths.gone, CHECKPOINT, ("restore.given-back:1",), in_gate=True),
+    Case(paths.gone, CHECKPOINT, ("restore.lost:1",), in_gate=True),
+    Case(paths.on_a_silent_node, SWEEPER, ("sweep.silences-claimed:1",)),
+    Case(paths.on_a_silent_node, SWEEPER, ("sweep.silence-told:1",), in_gate=True),
 ]
 REALLY_FROZEN = [
     Case(paths.frozen_and_restored, CHECKPOINT, ("take.claimed:1",)),
@@ -111,6 +113,7 @@ REALLY_FROZEN = [
     Case(paths.frozen_and_restored, CHECKPOINT, ("restore.continued:1",), in_gate=True),
     Case(paths.frozen_and_restored, CHECKPOINT, ("duty.cleared:1",)),
     Case(paths.frozen_and_restored, CHECKPOINT, ("duty.discarded:1",)),
+    Case(paths.frozen_and_restored, CHECKPOINT, ("duty.discarded:1", "agent.cleared:1")),
     Case(paths.killed_in_the_dump, CHECKPOINT, (), GATED, in_gate=True),
     Case(paths.refused, CHECKPOINT, ("take.offered:1",), GATED),
     Case(paths.refused, CHECKPOINT, ("settle.thawed:1",), GATED),
@@ -141,7 +144,9 @@ def scene(settings: Settings, node: Node, tmp_path: Path, case: Case) -> Iterato
     elif (why := why_not_criu()) is not None:
         pytest.skip(f"the engine process does not work here: {why}")
     else:
-        own = with_criu(settings, tmp_path, script=f'[ "$1" != dump ] || {{ {command}; }} && exec "$CRIU" "$@"')
+        # As if other nodes could fetch the images: there are more duties then.
+        shared = settings.model_copy(update={"image_store_shared": True})
+        own = with_criu(shared, tmp_path, script=f'[ "$1" != dump ] || {{ {command}; }} && exec "$CRIU" "$@"')
     platform = LedgerPlatform(own, tmp_path / "ledgers")
     one = Scene(own, platform, Supervision(own, tmp_path / "logs"), gate, {case.kind: list(case.fatal)})
     yield one

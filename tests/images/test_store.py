@@ -180,3 +180,10 @@ def test_memory_does_not_grow_with_the_image(tmp_path: Path) -> None:
 
     assert (target / "2-1" / "pages-1.img").stat().st_size == 200 * 10**6
     assert int(printed.stdout) < 60 * 10**6
+
+
+def test_a_bucket_is_shared_by_all_nodes_and_a_folder_where_that_is_said(a_store: Callable[..., ImageStore]) -> None:
+    """Another node may bring back only what it can fetch."""
+    assert not a_store().is_shared
+    assert a_store(image_store_shared=True).is_shared
+    assert a_store(image_store="s3://bucket/prefix").is_shared

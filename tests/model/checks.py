@@ -21,6 +21,7 @@ from .state import (
     HELD,
     IMAGE,
     LOCK,
+    LOST,
     PASSED,
     PAUSED,
     PROCESS,
@@ -61,9 +62,19 @@ def broken(setup: Configuration, s: Seen) -> str | None:
         restored_from_it = s[FROM_EPOCH + i] and s[FROM_WAIT + i] == w
         if s[STATUS + w] in (ACCEPTED, RESTORING) and s[PROCESS + i] == RUNS and not restored_from_it:
             return "FROZEN BUT RUNNING: accepted, and its process runs"
+        if s[STATUS + w] == LOST and _could_go_on(setup, s, w):
+            return "GIVEN UP: lost, although it runs or could be restored"
     if not s[LOCK] and any(s[PROCESS + i] == PAUSED and not _is_owned(setup, s, i) for i in range(PROCESSES)):
         return "OWNERLESS: a process stands, and no row has the duty to end that"
     return None
+
+
+def _could_go_on(setup: Configuration, s: Seen, w: int) -> bool:
+    if setup.simulate:
+        return s[PROCESS + s[WORKLOAD + w]] in (RUNS, PAUSED)
+    return bool(s[IMAGE + w]) or any(
+        s[PROCESS + i] == RUNS and s[FROM_EPOCH + i] and s[FROM_WAIT + i] == w for i in range(PROCESSES)
+    )
 
 
 def _is_owned(setup: Configuration, s: Seen, i: int) -> bool:
@@ -98,7 +109,7 @@ def is_goal(moves: Moves) -> bool:
     processes = list(s[PROCESS : PROCESS + PROCESSES])
     if PAUSED in processes or HELD in processes or not _is_quiet(setup, s):
         return False
-    if s[ENDED] and setup.cancel:
+    if (s[ENDED] and setup.cancel) or LOST in s[STATUS : STATUS + setup.waits]:
         return RUNS not in processes
     if processes.count(RUNS) != 1 or any(s[PROGRESS + w] != 1 for w in range(setup.waits) if w >= _first(s)):
         return False

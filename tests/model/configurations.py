@@ -34,6 +34,10 @@ class Configuration:
     """Restores happen on another node: no common lock."""
     handshake: bool = False
     """Each wait asks for it: the run is asked first, and frozen only once it has said that it is ready."""
+    either: bool = False
+    """Each restore happens on the run's own node or on another, as its request comes."""
+    gone: bool = False
+    """A fault may end what is frozen: the process that stands (`simulate`), or the image."""
     net: bool = False
     """The agent also settles what is paused, not only held restores."""
 
@@ -47,6 +51,9 @@ SMALL = {
     "back-off, two faults": Configuration(again=True, faults=2),
     "call off": Configuration(call_off=True),
     "elsewhere": Configuration(elsewhere=True, again=True),
+    "either node": Configuration(either=True, again=True),
+    "gone": Configuration(gone=True, again=True),
+    "simulate, gone": Configuration(simulate=True, gone=True, again=True),
     "claims": Configuration(consumers=2),
     "net": Configuration(net=True, fail=True),
     "cancel": Configuration(cancel=True),
@@ -77,6 +84,10 @@ LARGE = {
     "handshake, two waits": Configuration(handshake=True, waits=2),
     "two faults": Configuration(faults=2, fail=True, again=True, forged=True),
     "elsewhere, two workers, two faults": Configuration(elsewhere=True, workers=2, faults=2),
+    "either node, two workers, two faults": Configuration(either=True, workers=2, faults=2),
+    "either node, cancel, two workers": Configuration(either=True, cancel=True, workers=2, again=True),
+    "gone, cancel, two workers, two faults": Configuration(gone=True, cancel=True, workers=2, faults=2),
+    "simulate, gone, two waits, two faults": Configuration(simulate=True, gone=True, waits=2, faults=2),
     "cancel, two workers": Configuration(cancel=True, workers=2, fail=True, again=True),
     "two waits": Configuration(waits=2),
     "two waits, net": Configuration(waits=2, net=True),

@@ -9,6 +9,7 @@ from .state import (
     ENDED,
     ENDED_BELOW,
     FOR_EVER,
+    GONE_MODE,
     HELD,
     HOLDER_DEAD,
     INBOX,
@@ -70,6 +71,9 @@ def _tell(moves: Moves, s: State, w: int, mode: int) -> str:
     i = now[WORKLOAD + w] if mode == LIVE else now[RESTORED_AS + w]
     if now[ENDED] and w < now[ENDED_BELOW]:
         return f"continuation {w + 1} is ignored, the run or attempt is over"
+    if mode == GONE_MODE:
+        s[DONE + w] = 1
+        return f"upstream hears that nothing is left of the run of wait {w + 1}"
     if mode == LIVE and now[CHECKPOINT + w] and not now[PROGRESS + w]:
         s[BAD] = LIVE_TO_FROZEN
     if now[PROCESS + i] not in (RUNS, PAUSED, HELD):

@@ -1,7 +1,27 @@
-"""What goes wrong without anybody's doing: leases that run out, a wiped Redis, a forged token."""
+"""What goes wrong by itself: leases that run out, a wiped Redis, a forged token, a frozen run that ends."""
 
 from .moves import Moves
-from .state import BEGUN, CLAIM, HOLDER_DEAD, LEASE, M_CANCEL, M_DEFER, NOT_BEGUN, TOKEN
+from .processes import kill
+from .state import (
+    ACCEPTED,
+    AT_PROCESS,
+    BEGUN,
+    CLAIM,
+    HOLDER_DEAD,
+    HOLDS,
+    IMAGE,
+    LEASE,
+    M_CANCEL,
+    M_DEFER,
+    NOT_BEGUN,
+    PAUSED,
+    PROCESS,
+    RESTORING,
+    STATUS,
+    STEP,
+    TOKEN,
+    WORKLOAD,
+)
 
 M_END = M_CANCEL  # the queues lie side by side, M_CANCEL after them
 
@@ -15,11 +35,28 @@ def steps(moves: Moves) -> None:
             s = moves.copy()
             s[TOKEN] = w + 1
             moves.add(s, f"a FORGED token revokes {w + 1}", fault=True)
+        if moves.setup.gone and moves.now[STATUS + w] in (ACCEPTED, RESTORING):
+            _vanishes(moves, w)
     if any(moves.now[M_DEFER : M_END + 1]) or moves.now[TOKEN]:
         s = moves.copy()
         s[M_DEFER : M_END + 1] = [0] * (M_END + 1 - M_DEFER)
         s[TOKEN] = 0
         moves.add(s, "REDIS WIPED", fault=True)
+
+
+def _vanishes(moves: Moves, w: int) -> None:
+    """What is frozen ends without us: its machine restarts, its image is deleted.
+
+    Once a restore has found it, that is the end of a run that goes on, of which its upstream knows better.
+    """
+    s, i = moves.copy(), moves.now[WORKLOAD + w]
+    is_held = any(moves.now[STEP + t] == HOLDS and moves.now[AT_PROCESS + t] == i for t in range(moves.setup.workers))
+    if moves.setup.simulate and moves.now[PROCESS + i] == PAUSED and not is_held:
+        kill(s, i)
+        moves.add(s, f"process {i} ENDS while it is frozen", fault=True)
+    elif not moves.setup.simulate and moves.now[IMAGE + w]:
+        s[IMAGE + w] = 0
+        moves.add(s, f"the image of wait {w + 1} VANISHES", fault=True)
 
 
 def _lease(moves: Moves, place: int, what: str) -> None:

@@ -64,6 +64,7 @@ class Guards:
     sweep_done: bool = _on(1, "a continuation is sent again until it is done, not until it is sent")
 
     # Restores.
+    lose: bool = _on(1, "a restore that finds nothing left ends the checkpoint as `lost`, and the upstream is told")
     restore_open: bool = _on(10, "a restore is claimed only if the wait is resumed and not cancelled")
     restore_lease: bool = _on(5, "a restore under way is claimed again only when its lease is over")
     permit: bool = _on(10, "a restored process is held until one conditional update permits it")

@@ -5,6 +5,7 @@ from .moves import Delivery, Moves
 from .processes import carry_out, free_identity, hold, kill, let_run, verdict
 from .rows import unused_epoch
 from .state import (
+    ABSENT,
     ACCEPTED,
     ATTEMPT,
     BAD,
@@ -13,10 +14,13 @@ from .state import (
     EPOCH,
     FREED,
     FREES_FIRST,
+    GONE,
+    GONE_MODE,
     HELD,
     HOLDS,
     IMAGE,
     LEASE,
+    LOST,
     M_CONTINUE,
     M_RESTORE,
     MARK,
@@ -41,29 +45,33 @@ CANCELLED_RUN, OLD_ATTEMPT, NO_IMAGE = 2, 3, 8
 def begin(moves: Moves, t: int) -> None:
     """An idle worker gets a restore."""
     for got in moves.deliveries(M_RESTORE):
-        _restore(At(moves, t, got.w, 0, 0), got)
+        for is_here in places(moves):
+            _restore(At(moves, t, got.w, 0, 0), got, is_here=is_here)
 
 
-def locks(moves: Moves) -> bool:
-    """Whether restores and takes share a node, and with it a lock."""
-    return moves.guards.restore_lock and not moves.setup.elsewhere
+def places(moves: Moves) -> tuple[bool, ...]:
+    """Where a restore may begin: whether that is the node of the takes, whose lock they share."""
+    if not moves.guards.restore_lock or moves.setup.elsewhere:
+        return (False,)
+    return (True, False) if moves.setup.either else (True,)
 
 
-def _restore(at: At, got: Delivery) -> None:
-    moves, now, guards, w, s = at.moves, at.moves.now, at.moves.guards, at.w, got.s
-    label = f"restore({w + 1}): "
+def _restore(at: At, got: Delivery, *, is_here: bool) -> None:
+    moves, now, guards, w, s = at.moves, at.moves.now, at.moves.guards, at.w, list(got.s)
+    label = f"restore({w + 1}){'' if is_here or not moves.setup.either else ' elsewhere'}: "
     may = (now[RESUMED + w] and not now[CANCELLED + w]) or not guards.restore_open
     free = now[STATUS + w] == ACCEPTED or (
         now[STATUS + w] == RESTORING and not (now[LEASE + w] and guards.restore_lease)
     )
-    if locks(moves) and not at.may_lock():
+    if is_here and not at.may_lock():
         at.add(s, label + "the lock is busy, dropped", fault=got.doubled)
     elif may and free:
         at.epoch = unused_epoch(now, w)
         s[STATUS + w], s[EPOCH + w], s[LEASE + w] = RESTORING, at.epoch, at.me
-        if locks(moves):
+        if is_here:
             at.lock(s)
-        at.go(s, RESTORES if now[FREED + w] or not locks(moves) else FREES_FIRST)
+        # The old process is on its own node: whoever restores elsewhere leaves that duty to it.
+        at.go(s, RESTORES if now[FREED + w] or not is_here else FREES_FIRST)
         at.add(s, label + f"claimed, epoch {at.epoch}", fault=got.doubled)
     else:
         at.add(s, label + "can't be claimed", fault=got.doubled)
@@ -82,6 +90,9 @@ def free_first(at: At) -> None:
 def restore(at: At) -> None:
     """Restore into held; simulate: the standing process itself is what is held."""
     moves, now, w = at.moves, at.moves.now, at.w
+    if moves.setup.gone and _is_gone(moves, w):
+        _lose(at)
+        return
     if moves.setup.again:
         _try_later(at, "the restore fails, back to `accepted`", optional=True)
     i = free_identity(moves, now, w)
@@ -106,6 +117,28 @@ def restore(at: At) -> None:
     let_run(s, i)
     at.go(s, PERMITTED)
     at.add(s, f"restores {w + 1} as process {i}, which runs")
+
+
+def _is_gone(moves: Moves, w: int) -> bool:
+    """Whether nothing is left of what was frozen."""
+    if moves.setup.simulate:
+        return moves.now[PROCESS + moves.now[WORKLOAD + w]] in (ABSENT, GONE)
+    return not moves.now[IMAGE + w]
+
+
+def _lose(at: At) -> None:
+    """Give the run up, and say so; another that has the row by now decides for itself."""
+    s = at.moves.copy()
+    if not at.has(RESTORING):
+        at.leave(s)
+        at.add(s, f"finds nothing of {at.w + 1}, and has lost the row")
+        return
+    s[STATUS + at.w] = LOST if at.moves.guards.lose else ACCEPTED
+    at.leave(s)
+    at.add(list(s), f"finds nothing of {at.w + 1}; DIES before it says so", fault=True)
+    if at.moves.guards.lose:
+        s[M_CONTINUE + at.w] = GONE_MODE
+    at.add(s, f"finds nothing of {at.w + 1}")
 
 
 def _try_later(at: At, label: str, *, optional: bool = False) -> None:

@@ -16,9 +16,11 @@ from .state import (
     EPOCH,
     FREED,
     FROM_EPOCH,
+    GONE_MODE,
     HANDSHAKE,
     LEASE,
     LIVE,
+    LOST,
     M_CONTINUE,
     M_RESTORE,
     M_TAKE,
@@ -101,6 +103,8 @@ def publish(s: State, w: int, *, checkpoint: int, status: int) -> None:
     """Send what a resumed row calls for: one function for the resume worker and the sweep."""
     if not checkpoint:
         s[M_CONTINUE + w] = LIVE
+    elif status == LOST:
+        s[M_CONTINUE + w] = GONE_MODE
     elif status != RESTORED:
         s[M_RESTORE + w] = 1
     else:

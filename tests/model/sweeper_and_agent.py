@@ -25,6 +25,7 @@ from .state import (
     KILL,
     LEASE,
     LOCK,
+    LOST,
     M_CONTINUE,
     M_HINT,
     M_RESTORE,
@@ -97,7 +98,7 @@ def _sweep_continuation(moves: Moves, w: int) -> None:
     now, guards, status = moves.now, moves.guards, moves.now[STATUS + w]
     if not now[RESUMED + w] or now[DONE + w]:
         return
-    if now[CHECKPOINT + w] and status != RESTORED:
+    if now[CHECKPOINT + w] and status not in (RESTORED, LOST):
         claimable = status == ACCEPTED or (status == RESTORING and not now[LEASE + w])
         if guards.sweep_restore and claimable:
             _send(moves, M_RESTORE, w, f"{w + 1} is to be restored, restore sent")
@@ -155,7 +156,7 @@ def _restorer_has_lock(moves: Moves, i: int) -> bool:
     now = moves.now
     if not moves.guards.agent_lock:
         return False
-    if not moves.setup.elsewhere and now[LOCK]:
+    if not (moves.setup.elsewhere or moves.setup.either) and now[LOCK]:
         return True
     return any(
         now[STEP + t] in (HOLDS, PERMITTED, REMOVES) and now[AT_PROCESS + t] == i for t in range(moves.setup.workers)

@@ -11,6 +11,7 @@ CANCEL = SMALL["cancel"]
 MANUAL = SMALL["manual wait"]
 ELSEWHERE = SMALL["elsewhere"]
 HANDSHAKE = SMALL["handshake"]
+GONE = SMALL["gone"]
 STANDING_CANCEL = SMALL["simulate, cancel"]
 STANDING_TWICE = LARGE["simulate, two waits"]
 
@@ -45,6 +46,7 @@ BROKEN_WITHOUT = {
     "sweep_unresumed": (PLAIN, "STUCK"),
     "sweep_time": (SMALL["time wait"], "STUCK"),
     "sweep_done": (PLAIN, "STUCK"),
+    "lose": (GONE, "STUCK"),
     "permit": (CANCEL, "CANCELLED"),
     "permit_reread": (PLAIN, "STUCK"),
     "identity": (PLAIN, "STUCK"),

@@ -89,7 +89,7 @@ def test_a_restore_is_not_permitted_while_another_holds_its_process(
     with stalled_at("restore.held", lambda: restore(node, a_restore(run, 1))) as stall:
         wait_until(lambda: workers.rows("SELECT FROM checkpoint WHERE lease_until <= now()"))
         with workers.at.pool.connection() as conn:
-            other = restores.claim_restore(conn, dependency_id(run.id, 1), run_id=run.id, lease=lease)
+            other = restores.claim_restore(conn, dependency_id(run.id, 1), run_id=run.id, node=node.name, lease=lease)
         assert other is not None
     assert stall.result.result() is Restored.NOT_PERMITTED
     assert workers.continuations(run.id) == []

@@ -24,6 +24,7 @@ from shared.messages import (
     Resume,
     Take,
     Taken,
+    Unreachable,
 )
 from shared.queues import CONTINUATIONS, DEFERRALS, TaskName
 from shared.reading import read
@@ -43,6 +44,7 @@ ANSWERED: dict[TaskName, type[Message]] = {
     TaskName.CONTINUE: Continue,
     TaskName.PREPARE: Prepare,
     TaskName.REFUSED: Refused,
+    TaskName.UNREACHABLE: Unreachable,
     TaskName.TAKEN: Taken,
 }
 ALL = [*recorded(), *documented()]

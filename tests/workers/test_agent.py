@@ -134,7 +134,7 @@ def test_a_restored_run_that_was_permitted_and_is_still_held_is_let_go(
     name = a_wait(door, frozen)
     assert take(node, Take(v=1, dependency_id=name, run_id=frozen.id, wait_number=1)) is Taken.ACCEPTED
     door.resume(name)
-    claim = restores.claim_restore(door.conn, name, run_id=frozen.id, lease=timedelta(seconds=5))
+    claim = restores.claim_restore(door.conn, name, run_id=frozen.id, node=node.name, lease=timedelta(seconds=5))
     assert claim is not None
     for run in (restored, unpermitted):
         freeze(node, run)

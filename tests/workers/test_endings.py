@@ -28,6 +28,7 @@ RESTORES_BY_OUTCOME = {
     Restored.BUSY: Word.RETRIED,
     Restored.RESTORED: Word.RESTORED,
     Restored.GIVEN_BACK: Word.RETRIED,
+    Restored.LOST: Word.FAILED,
 }
 BY_STATUS = {
     CheckpointStatus.TAKING: Word.NOTHING_TO_DO,
@@ -39,6 +40,7 @@ BY_STATUS = {
     CheckpointStatus.RESTORING: Word.FROZEN,
     CheckpointStatus.RESTORED: Word.FROZEN,
     CheckpointStatus.DISCARDED: Word.DISCARDED,
+    CheckpointStatus.LOST: Word.FROZEN,
 }
 
 
@@ -58,7 +60,11 @@ def test_a_take_is_shown_by_its_outcome_and_else_by_its_row(outcome: Taken, stat
 @pytest.mark.parametrize("status", CheckpointStatus)
 def test_a_restore_is_shown_by_its_outcome_and_else_by_its_row(outcome: Restored, status: CheckpointStatus) -> None:
     """A second request for a restored run is no surprise, one for a run that is over neither."""
-    by_row = {CheckpointStatus.RESTORED: Word.RESTORED, CheckpointStatus.DISCARDED: Word.DISCARDED}
+    by_row = {
+        CheckpointStatus.RESTORED: Word.RESTORED,
+        CheckpointStatus.DISCARDED: Word.DISCARDED,
+        CheckpointStatus.LOST: Word.FAILED,
+    }
     otherwise = Word.NOT_PERMITTED if outcome is Restored.NOT_PERMITTED else Word.NOTHING_TO_DO
 
     shown = ending_of(outcome, row(status)).word

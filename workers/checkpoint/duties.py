@@ -35,17 +35,23 @@ def do_what_is_left(node: Node, state: State) -> bool:
     if state.status in {CheckpointStatus.TAKING, CheckpointStatus.DEFERRED}:
         return state.is_over and _settle_and_close(node, state, checkpoint_id=state.id, epoch=state.epoch)
     did = False
-    if state.status in _MAY_STAND and not state.is_freed:
+    if state.status in _MAY_STAND and not state.is_freed and _is_here(node, state.workload):
         settle(node, run_id=state.run_id, workload=state.workload)
         mark_freed(node, state.id)
         did = True
-    if state.status in _ENDED and not state.is_discarded:
+    left = state.restored_workload or state.workload
+    if state.status in _ENDED and not state.is_discarded and _is_here(node, left):
         # A worker died: before it let go what it had restored, or before the run was let go that is over now.
-        settle(node, run_id=state.run_id, workload=state.restored_workload or state.workload)
+        settle(node, run_id=state.run_id, workload=left)
         clear(node, state.workload, checkpoint_id=state.id, epoch=state.epoch, keep=state.restored_workload)
         mark_discarded(node, state.id, phases={})
         did = True
     return did
+
+
+def _is_here(node: Node, workload: dict[str, Any]) -> bool:
+    """Whether a workload is this node's: a run that was restored elsewhere leaves duties on two nodes."""
+    return workload.get("node") == node.name
 
 
 def _settle_and_close(node: Node, state: State, *, checkpoint_id: int, epoch: int) -> bool:
@@ -87,6 +93,16 @@ def mark_freed(node: Node, checkpoint_id: int) -> None:
 
     patiently(write, what="freed")
     effect("duty.freed")
+
+
+def mark_nothing_left(node: Node, checkpoint_id: int) -> None:
+    """Write down that nothing of a checkpoint is left on this node."""
+
+    def write() -> None:
+        with node.connections.pool.connection() as conn:
+            checkpoints.nothing_left(conn, checkpoint_id, node=node.name)
+
+    patiently(write, what="nothing_left")
 
 
 def mark_discarded(node: Node, checkpoint_id: int, *, phases: Mapping[str, int]) -> None:

@@ -8,13 +8,14 @@ from datetime import timedelta
 from enum import StrEnum
 from threading import Event
 
+import msgspec
 import structlog
 from structlog.contextvars import bound_contextvars
 
 from shared.continuations import add_what_it_calls_for
 from shared.db import dependencies, restores
 from shared.db.restores import RestoreClaim
-from shared.errors import EngineError
+from shared.errors import EngineError, RunGone
 from shared.messages import Restore, Workload
 from shared.patience import patiently
 from shared.queues import TaskName, checkpoints_queue
@@ -40,6 +41,7 @@ class Restored(StrEnum):
     RESTORED = "restored"
     NOT_PERMITTED = "not-permitted"
     GIVEN_BACK = "given-back"
+    LOST = "lost"
 
 
 def restore(node: Node, message: Restore) -> Restored:
@@ -59,6 +61,8 @@ def _try(node: Node, claim: RestoreClaim, lock: NodeLock) -> Restored:
     log.info("restore.claimed", checkpoint_id=claim.id, epoch=claim.epoch, restores=claim.restores)
     try:
         return _bring_back(node, claim, lock)
+    except RunGone as error:
+        return _lose(node, claim, error)
     except EngineError as error:
         return _give_back(node, claim, error)
 
@@ -68,7 +72,9 @@ def _claim(node: Node, message: Restore) -> RestoreClaim | None:
 
     def claim() -> RestoreClaim | None:
         with node.connections.pool.connection() as conn:
-            return restores.claim_restore(conn, message.dependency_id, run_id=message.run_id, lease=lease)
+            return restores.claim_restore(
+                conn, message.dependency_id, run_id=message.run_id, node=node.name, lease=lease
+            )
 
     # An answer that was lost leaves a claim of nobody: its lease runs out, then a sweep brings it back.
     claimed = patiently(claim, what="claim_restore")
@@ -78,14 +84,16 @@ def _claim(node: Node, message: Restore) -> RestoreClaim | None:
 
 def _bring_back(node: Node, claim: RestoreClaim, lock: NodeLock) -> Restored:
     engine, old = node.engine(claim.workload)
-    if not claim.is_freed:
+    if not claim.is_freed and old.node == node.name:
         engine.kill(old)
         duties.mark_freed(node, claim.id)
     image = Image(claim.location, claim.digest, claim.image_bytes)
     name = f"{claim.id}-{claim.epoch}"
     stop = Event()
     with node.stopping.ends(stop):
-        held, restore_ms = timed(lambda: engine.restore(image, name=name, workload=old, lock=lock, stop=stop))
+        restored, restore_ms = timed(lambda: engine.restore(image, name=name, workload=old, lock=lock, stop=stop))
+    # Whichever node brings a run back is its node from now on.
+    held = msgspec.structs.replace(restored, node=node.name)
     effect("restore.held")
     if not _permit(node, claim, held, phases={"restore_ms": restore_ms}):
         # The run is over, or another restored it: this process is ours alone, and nobody will ask for it.
@@ -137,14 +145,39 @@ def _clear(node: Node, claim: RestoreClaim, held: Workload, *, phases: Mapping[s
         log.warning("image.left-behind", checkpoint_id=claim.id, epoch=claim.epoch, error=error.message)
         return
     duties.mark_discarded(node, claim.id, phases=phases)
+    if claim.is_portable:
+        duties.mark_nothing_left(node, claim.id)
 
 
-def _give_back(node: Node, claim: RestoreClaim, error: EngineError) -> Restored:
+def _lose(node: Node, claim: RestoreClaim, error: RunGone) -> Restored:
+    """Nothing was found to restore: final once the workload's own node says so, of an image for long enough."""
+    engine, old = node.engine(claim.workload)
+    # What stands here is here, or is not; an image may only be out of sight.
+    patience = timedelta(milliseconds=0 if engine.leaves_standing else node.connections.settings.image_gone_ms)
+
+    def lose() -> bool:
+        with node.connections.pool.connection() as conn:
+            is_lost = restores.lose(conn, claim, node=node.name, error=error.message, patience=patience)
+            return is_lost or restores.is_lost(conn, claim)
+
+    if not patiently(lose, what="lose"):
+        return _give_back(node, claim, error, is_gone=old.node == node.name)
+    effect("restore.lost")
+    log.error("checkpoint.lost", checkpoint_id=claim.id, restores=claim.restores, error=error.message)
+    _continue(node, claim)
+    try:
+        engine.clear(f"{claim.id}-{claim.epoch}", keep=None)
+    except EngineError as left:
+        log.warning("image.left-behind", checkpoint_id=claim.id, epoch=claim.epoch, error=left.message)
+    return Restored.LOST
+
+
+def _give_back(node: Node, claim: RestoreClaim, error: EngineError, *, is_gone: bool = False) -> Restored:
     """The restore failed: never dropped, a sweep asks again with growing gaps."""
 
     def give_back() -> bool:
         with node.connections.pool.connection() as conn:
-            return restores.give_back(conn, claim, error=error.message)
+            return restores.give_back(conn, claim, error=error.message, is_gone=is_gone)
 
     is_back = patiently(give_back, what="give_back")
     effect("restore.given-back")

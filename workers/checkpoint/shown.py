@@ -28,6 +28,7 @@ _ENDINGS: Final[dict[Taken | Restored, Word]] = {
     Restored.BUSY: Word.RETRIED,
     Restored.RESTORED: Word.RESTORED,
     Restored.GIVEN_BACK: Word.RETRIED,
+    Restored.LOST: Word.FAILED,
 }
 # Where nothing was left to do, or only a duty: what the checkpoint is by now, so that a message that comes twice
 # does not hide how the first one ended.
@@ -39,10 +40,12 @@ _TAKES_BY_STATUS: Final[dict[CheckpointStatus, Word]] = {
     CheckpointStatus.REVOKED: Word.REVOKED,
     CheckpointStatus.FAILED: Word.FAILED,
     CheckpointStatus.DISCARDED: Word.DISCARDED,
+    CheckpointStatus.LOST: Word.FROZEN,
 }
 _RESTORES_BY_STATUS: Final[dict[CheckpointStatus, Word]] = {
     CheckpointStatus.RESTORED: Word.RESTORED,
     CheckpointStatus.DISCARDED: Word.DISCARDED,
+    CheckpointStatus.LOST: Word.FAILED,
 }
 _NO_ROW: Final = Outlook(status=None, error=None, due_at=None, is_over=False)
 # An outcome whose word says all; the others are explained by the row.

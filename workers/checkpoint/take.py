@@ -129,6 +129,7 @@ def _offer(node: Node, claim: Claim, stored: Stored, *, wake: Event) -> bool:
                     location=stored.image.location,
                     digest=stored.image.digest,
                     image_bytes=stored.image.image_bytes,
+                    is_portable=stored.image.is_portable,
                     phases=stored.phases,
                     grace=_grace(node),
                 )

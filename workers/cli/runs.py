@@ -99,6 +99,8 @@ def show_run(run_id: str, *, as_json: bool) -> None:
         "workload": newest.workload,
         "delay": f"{newest.delay_ms} ms by {newest.delay_from}" + (f" ({newest.why})" if newest.why else ""),
         "checkpoint": newest.checkpoint_status and f"{newest.checkpoint_id} {newest.checkpoint_status}",
+        "frozen since": newest.frozen_since and moment(newest.frozen_since),
+        "node seen": newest.node_seen_at and moment(newest.node_seen_at),
         "error": newest.error,
         **{f"{name} task": _link(id_) for name, id_ in _tasks(newest).items()},
     }

@@ -61,4 +61,6 @@ def _default(info: FieldInfo) -> str:
     if info.default_factory is not None:
         return "none" if info.default_factory in {list, dict} else "of this machine"
     value = _shown(info.default)
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
     return "none" if value in ("", None) else f"`{value}`"

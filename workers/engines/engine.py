@@ -22,12 +22,14 @@ class Image:
         digest: What it must hash to; None: not hashed.
         image_bytes: How large it is where it is kept.
         phases: What making it took, in milliseconds (`dump_ms`, `store_ms`) and bytes; nothing decides by them.
+        is_portable: Whether other nodes with the engine can fetch it.
     """
 
     location: str
     digest: str | None
     image_bytes: int
     phases: Mapping[str, int] = field(default_factory=dict[str, int])
+    is_portable: bool = False
 
 
 class Engine(Protocol):

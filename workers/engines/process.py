@@ -112,7 +112,9 @@ class ProcessEngine:
             "store_ms": _milliseconds(time.monotonic() - dumped),
             "dump_bytes": stored.dump_bytes,
         }
-        return Image(PREFIX + name, stored.digest, stored.image_bytes, phases)
+        # A connection belongs to this machine's address: a run that keeps its own has to come back here.
+        is_portable = self._images.is_shared and not self._keeps_connections
+        return Image(PREFIX + name, stored.digest, stored.image_bytes, phases, is_portable=is_portable)
 
     def thaw(self, workload: Workload) -> None:
         """Continue the process and its descendants; one that is gone or not marked is ignored."""

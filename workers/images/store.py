@@ -74,6 +74,11 @@ class ImageStore:
         self._folder = _folder_of(settings.image_store)
         self._store = _open(settings.image_store, settings.engine_timeout_ms)
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether every node has this store."""
+        return self._folder is None or self._settings.image_store_shared
+
     def put(self, folder: Path, *, name: str, stop: Event) -> StoredImage:
         """Store the files of a folder as an image; one of the same name is replaced.
 

@@ -16,6 +16,7 @@ from structlog.contextvars import bound_contextvars
 from shared.db import checkpoints, nodes
 from shared.db.moment import is_of_the_moment
 from shared.errors import EngineError
+from shared.messages import Workload
 from shared.pulse import Pulse, of_this_loop
 from shared.seam import effect
 from workers.engines.available import engine_for, offered_engines
@@ -24,6 +25,7 @@ from workers.node.node import Node
 from workers.node.settle import settle
 
 EXIT_BROKEN: Final = 70
+LEFT_AT_ONCE: Final = 20
 ELECTION_PERIOD: Final = timedelta(seconds=1)  # how soon another worker takes over from a dead one
 
 log = structlog.get_logger(__name__)
@@ -76,6 +78,7 @@ class Agent:
         try:
             be_seen(self._node)
             settle_what_stands(self._node)
+            clear_what_is_left(self._node)
             waited = self.pulse.turned()
             if waited is not None:
                 log.info("agent.back", seconds=round(waited, 1))
@@ -123,3 +126,28 @@ def settle_what_stands(node: Node) -> int:
             effect("agent.settled")
             log.debug("agent.settled", outcome=outcome)
     return len(ours)
+
+
+def clear_what_is_left(node: Node) -> int:
+    """Remove what restores left here of runs that another node brought back, or nobody will; return how many.
+
+    A node that fell silent in a restore holds a process that was never permitted, and that no row names.
+    """
+    with node.connections.pool.connection() as conn:
+        found = checkpoints.left(conn, node=node.name, limit=LEFT_AT_ONCE)
+    for one in found:
+        with bound_contextvars(run_id=one.run_id), node.lock(one.run_id) as lock:
+            if lock is None:
+                continue
+            is_here = one.restored_workload is not None and one.restored_workload.get("node") == node.name
+            keep = Workload.from_json(one.restored_workload) if is_here and one.restored_workload else None
+            try:
+                engine, _ = node.engine(one.workload)
+                engine.clear(f"{one.id}-{one.epoch}", keep=keep)
+            except EngineError as error:
+                log.warning("agent.unsettled", error=error.message)
+                continue
+            effect("agent.cleared")
+            with node.connections.pool.connection() as conn:
+                checkpoints.nothing_left(conn, one.id, node=node.name)
+    return len(found)

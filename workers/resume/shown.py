@@ -61,6 +61,10 @@ def _resumed(letter: Letter, row: Resumed, *, item_id: str | None = None) -> Sho
         result = "continued live"
     elif row.checkpoint_status == CheckpointStatus.RESTORED:
         result = "continued restored"
+    elif row.checkpoint_status == CheckpointStatus.LOST:
+        result = "nothing of it is left"
+    elif row.restore_node is None:
+        result = "its node is silent"
     else:
         result = "its restore is asked for"
     kwargs = named(

@@ -14,7 +14,15 @@ from shared.db.notices import listen, wait_for_notice
 from shared.db.pool import connect
 from shared.db.sweeps import seconds_to_next
 from shared.pulse import Pulse
-from workers.sweeper.sweeps import ROWS, require_room, retire, sweep_checkpoints, sweep_rejected, sweep_waits
+from workers.sweeper.sweeps import (
+    ROWS,
+    require_room,
+    retire,
+    sweep_checkpoints,
+    sweep_rejected,
+    sweep_silences,
+    sweep_waits,
+)
 
 ROUNDS: Final = 20  # of 500 rows; then the others have their turn
 AWAY_SECONDS: Final = 0.5
@@ -75,6 +83,7 @@ def turn(at: Connections, conn: Connection[Any]) -> int:
                 break
         else:
             log.warning("sweep.limit-reached", sweep=sweep.__name__, rows=count)
+    count += sweep_silences(at, conn)
     count += sweep_rejected(at, conn)
     log.debug("sweep.done", rows=count, seconds=round(time.monotonic() - started, 3))
     return count

@@ -9,8 +9,9 @@ from psycopg import Connection
 from shared.broker import run
 from shared.connections import Connections
 from shared.continuations import add_what_it_calls_for
-from shared.db import dependencies, rejections, retention, sweeps
+from shared.db import dependencies, nodes, rejections, retention, sweeps
 from shared.db.deferrals import Revocation
+from shared.db.nodes import Silence
 from shared.db.rejections import Rejection
 from shared.db.sweeps import Due
 from shared.follow_ups import add_hint
@@ -21,10 +22,12 @@ from shared.queues import TaskName, checkpoints_queue
 from shared.seam import effect
 from shared.task_ids import take_id
 from shared.tokens import raise_commands
+from shared.unreachable import add_silent
 
 ROWS: Final = 500  # 40 ms on a table of a million rows, short enough not to hold up others
 REJECTED: Final = 100
 ROOM_SECONDS: Final = 60
+TELLING: Final = timedelta(seconds=10)  # a page of 500 takes tens of milliseconds
 
 log = structlog.get_logger(__name__)
 
@@ -75,6 +78,35 @@ def sweep_checkpoints(at: Connections, conn: Connection[Any]) -> int:
             post.then(*command)
     _log("checkpoints", due)
     return len(due)
+
+
+def sweep_silences(at: Connections, conn: Connection[Any]) -> int:
+    """Tell upstreams of the runs that only a silent node has, once for each silence; return how many were told of.
+
+    A sweeper that dies over it is followed by another, which begins anew: a run may be told of twice.
+
+    Raises:
+        RedisError: Redis takes no messages now.
+    """
+    with conn.transaction():
+        silences = nodes.fall_silent(conn, lease=TELLING)
+    effect("sweep.silences-claimed")
+    return sum(_tell(at, conn, silence) for silence in silences)
+
+
+def _tell(at: Connections, conn: Connection[Any], silence: Silence) -> int:
+    after, count = "", 0
+    while page := nodes.out_of_reach(conn, silence.name, after=after, limit=ROWS):
+        # Not as a hint: no sweep sends it again. If Redis is away, the next sweeper begins anew.
+        post = at.post()
+        for wait in page:
+            add_silent(post, wait, seen_at=silence.seen_at)
+        post.send()
+        after, count = page[-1].run_id, count + len(page)
+    effect("sweep.silence-told")
+    nodes.told(conn, silence)
+    log.warning("node.silent", node=silence.name, seen_at=silence.seen_at.isoformat(), out_of_reach=count)
+    return count
 
 
 def sweep_rejected(at: Connections, conn: Connection[Any]) -> int:

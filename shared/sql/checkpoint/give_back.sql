@@ -3,6 +3,7 @@
 UPDATE checkpoint c
    SET status = 'accepted',
        lease_until = NULL,
+       gone_since = CASE WHEN %(is_gone)s THEN coalesce(c.gone_since, clock()) END,
        error = %(error)s
  WHERE c.id = %(id)s
    AND c.status = 'restoring'

@@ -15,6 +15,7 @@ UPDATE checkpoint c
        location = %(location)s,
        digest = %(digest)s,
        image_bytes = %(image_bytes)s,
+       is_portable = %(is_portable)s,
        phases = %(phases)s,
        error = NULL,
        look_at = clock() + %(grace)s

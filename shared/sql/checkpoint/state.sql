@@ -9,4 +9,4 @@ SELECT d.id AS dependency_id, d.run_id, d.attempt, d.wait_number, d.workload, d.
   LEFT JOIN checkpoint c ON c.dependency_id = d.id
  WHERE d.id = %(id)s
    AND d.run_id = %(run_id)s
-   AND d.workload ->> 'node' = %(node)s
+   AND %(node)s IN (d.workload ->> 'node', c.restored_workload ->> 'node')

@@ -21,6 +21,7 @@ INSERT INTO checkpoint_move VALUES
     ('accepted', 'discarded', 'cancel'),       -- the run or attempt is over; freeing and the image are still duties
     ('restoring', 'discarded', 'cancel'),
     ('restoring', 'accepted', 'give_back'),    -- the restore failed, another may mend it
+    ('restoring', 'lost', 'lose'),             -- nothing is left that could be restored
     ('restoring', 'restored', 'permit');
 
 CREATE TABLE checkpoint (
@@ -40,12 +41,16 @@ CREATE TABLE checkpoint (
     location text,
     digest text,
     image_bytes bigint,
+    is_portable boolean NOT NULL DEFAULT false, -- another node can fetch the image
     phases jsonb,                              -- milliseconds of each, and bytes of the dump
     error text,
     accepted_at timestamptz,
     closed_at timestamptz,
     freed_at timestamptz,                      -- the old process is gone; null after an accept is a duty
     restore_claimed_at timestamptz,
+    restore_node text,                         -- that claimed the newest restore
+    gone_since timestamptz,                    -- its own node finds nothing to restore since then
+    lost_at timestamptz,
     restored_at timestamptz,
     restored_workload jsonb,
     discarded_at timestamptz,                  -- what it stored is gone; null after a restore or discard is a duty
@@ -56,6 +61,7 @@ CREATE TABLE checkpoint (
     CHECK (ready_at IS NULL OR asked_at IS NOT NULL),
     CHECK ((status = 'restoring') = (lease_until IS NOT NULL)),
     CHECK ((status = 'restored') = (restored_at IS NOT NULL)),
+    CHECK ((status = 'lost') = (lost_at IS NOT NULL)),
     CHECK (status NOT IN ('taking', 'deferred') OR location IS NULL),
     CHECK (status NOT IN ('accepted', 'restoring', 'restored') OR location IS NOT NULL)
 ) WITH (fillfactor = 80);

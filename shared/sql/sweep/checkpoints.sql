@@ -16,10 +16,11 @@ UPDATE checkpoint c
            ELSE next_look(greatest(c.claimed_at, c.due_at), (SELECT settings()))
        END
  WHERE c.id = ANY (ARRAY(SELECT due.id FROM due))
-RETURNING c.dependency_id AS id, c.run_id, c.wait_number, c.node,
+RETURNING c.dependency_id AS id, c.run_id, c.wait_number, node_of_duty(c, (SELECT settings())) AS node,
           (SELECT d.attempt FROM dependency d WHERE d.id = c.dependency_id) AS attempt,
           (SELECT d.traceparent FROM dependency d WHERE d.id = c.dependency_id) AS traceparent,
-          CASE WHEN has_duty(c) AND node_is_ready(c.node, c.workload ->> 'engine', (SELECT settings()))
+          CASE WHEN has_duty(c) AND node_is_ready(node_of_duty(c, (SELECT settings())), c.workload ->> 'engine',
+                                              (SELECT settings()))
                THEN 'take' ELSE 'nothing' END AS calls_for,
           interval '0' AS countdown,
           (SELECT coalesce(d.cancel_reason, d.call_off_reason) FROM dependency d

@@ -61,7 +61,14 @@ def retry(case: Case) -> None:
 
 def offer(case: Case) -> None:
     """Offer its image."""
-    given: dict[str, Any] = {"location": "x", "digest": None, "image_bytes": 0, "phases": {}, "grace": SECOND}
+    given: dict[str, Any] = {
+        "location": "x",
+        "digest": None,
+        "image_bytes": 0,
+        "is_portable": False,
+        "phases": {},
+        "grace": SECOND,
+    }
     assert checkpoints.offer(case.door.conn, case.claimed, **given)
 
 
@@ -80,12 +87,19 @@ def claim_restore(case: Case) -> None:
     """Resume its wait and claim its restore."""
     name = case.wait["dependency"]["id"]
     case.door.resume(name)
-    case.restored = restores.claim_restore(case.door.conn, name, run_id=case.wait["run_id"], lease=SECOND)
+    case.restored = restores.claim_restore(
+        case.door.conn, name, run_id=case.wait["run_id"], node="node-1", lease=SECOND
+    )
 
 
 def give_back(case: Case) -> None:
     """Give its restore up."""
     assert restores.give_back(case.door.conn, case.restore, error="e")
+
+
+def lose(case: Case) -> None:
+    """Give it up: nothing is left of it."""
+    assert restores.lose(case.door.conn, case.restore, node="node-1", error="e", patience=AT_ONCE)
 
 
 def permit(case: Case) -> None:
@@ -118,6 +132,7 @@ MOVES: Final[dict[tuple[str, str], tuple[list[Move], Move]]] = {
     ("restoring", "discarded"): (RESTORING, cancel),
     ("restoring", "accepted"): (RESTORING, give_back),
     ("restoring", "restored"): (RESTORING, permit),
+    ("restoring", "lost"): (RESTORING, lose),
 }
 
 ENDS: Final = [move for move in MOVES if move[1] not in {left for left, _ in MOVES}]
@@ -160,12 +175,13 @@ def test_what_is_over_is_moved_by_nothing(end: tuple[str, str], door: SqlDoor) -
 
     name, run_id = case.wait["dependency"]["id"], case.wait["run_id"]
     assert checkpoints.claim(door.conn, name, run_id=run_id, node="node-1", grace=SECOND) is None
-    assert restores.claim_restore(door.conn, name, run_id=run_id, lease=AT_ONCE) is None
+    assert restores.claim_restore(door.conn, name, run_id=run_id, node="node-1", lease=AT_ONCE) is None
     assert not checkpoints.retry(door.conn, taken, delay=AT_ONCE, grace=SECOND, error="e")
     assert not checkpoints.close(door.conn, taken.id, epoch=before["epoch"], status="failed")
     if restored is not None:
         assert not restores.permit(door.conn, restored, workload={}, phases={}, grace=SECOND)
         assert not restores.give_back(door.conn, restored, error="e")
+        assert not restores.lose(door.conn, restored, node="node-1", error="e", patience=AT_ONCE)
 
     assert door.checkpoint(case.claimed.id) == before
 
@@ -179,7 +195,14 @@ def test_a_claim_that_was_taken_over_moves_nothing(door: SqlDoor) -> None:
     old = case.claimed
     claim(case)
 
-    given: dict[str, Any] = {"location": "x", "digest": None, "image_bytes": 0, "phases": {}, "grace": SECOND}
+    given: dict[str, Any] = {
+        "location": "x",
+        "digest": None,
+        "image_bytes": 0,
+        "is_portable": False,
+        "phases": {},
+        "grace": SECOND,
+    }
     with door.conn.transaction(force_rollback=True):
         assert not checkpoints.offer(door.conn, old, **given)
     assert not checkpoints.retry(door.conn, old, delay=AT_ONCE, grace=SECOND, error="e")
@@ -190,7 +213,7 @@ def test_a_claim_that_was_taken_over_moves_nothing(door: SqlDoor) -> None:
     late = case.restore
     door.conn.execute("UPDATE checkpoint SET lease_until = now() WHERE id = %s", [late.id])
     name, run_id = case.wait["dependency"]["id"], case.wait["run_id"]
-    case.restored = restores.claim_restore(door.conn, name, run_id=run_id, lease=SECOND)
+    case.restored = restores.claim_restore(door.conn, name, run_id=run_id, node="node-1", lease=SECOND)
 
     assert not restores.permit(door.conn, late, workload={}, phases={}, grace=SECOND)
     assert not restores.give_back(door.conn, late, error="e")

@@ -132,9 +132,9 @@ def test_only_the_moves_of_the_table_are_made(conn: Connection[Any]) -> None:
     )
     conn.execute(
         "INSERT INTO checkpoint (dependency_id, run_id, wait_number, node, workload, status, epoch, tries, claimed_at,"
-        " due_at, location, lease_until, restored_at) SELECT s, s, 1, 'n', '{}', s, 1, 0, now(), now(),"
+        " due_at, location, lease_until, restored_at, lost_at) SELECT s, s, 1, 'n', '{}', s, 1, 0, now(), now(),"
         " CASE WHEN s NOT IN ('taking', 'deferred') THEN 'x' END, CASE WHEN s = 'restoring' THEN now() END,"
-        " CASE WHEN s = 'restored' THEN now() END FROM unnest(%s::text[]) s",
+        " CASE WHEN s = 'restored' THEN now() END, CASE WHEN s = 'lost' THEN now() END FROM unnest(%s::text[]) s",
         [list(CheckpointStatus)],
     )
     pairs = set(itertools.permutations([str(status) for status in CheckpointStatus], 2))
