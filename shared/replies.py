@@ -1,4 +1,4 @@
-"""What comes on a reply queue, as messages of Celery's protocol 2: continuations, questions, refusals, receipts, news."""
+"""What comes on a reply queue, in Celery's protocol 2: continuations, questions, refusals, receipts, lost runs."""
 
 from base64 import b64decode
 from collections.abc import Generator
