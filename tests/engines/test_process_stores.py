@@ -229,7 +229,7 @@ def test_a_whole_tree_is_killed(process_engine: EngineCase, a_counting_process: 
     other.assert_runs()
 
 
-CAN_BE_MOVED = {
+CAN_BE_MOVED: dict[str, tuple[bool, dict[str, object]]] = {
     "a folder": (False, {}),
     "a shared folder": (True, {"image_store_shared": True}),
     "connections that go on": (False, {"image_store_shared": True, "process_tcp": "established"}),
