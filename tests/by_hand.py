@@ -87,7 +87,7 @@ class ByHand:
             be_seen(self.node)
         with connect(self.at.settings, name="sweeper by hand") as conn:
             conn.execute("SELECT set_config('checkpoint.clock', coalesce(%s, now() + %s)::text, false)", (at, ahead))
-            if not node_is_silent:
+            if not node_is_silent and at is None:
                 # As its agent would until then.
                 conn.execute("UPDATE node SET seen_at = clock() WHERE name = %s", (self.node.name,))
             return turn(self.at, conn)

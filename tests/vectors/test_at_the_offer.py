@@ -146,7 +146,13 @@ def a_claim(hand: ByHand) -> Claim:
 
 def offer(conn: Connection[Any], claim: Claim) -> bool:
     """Offer an image, in one transaction; both rows change or none."""
-    image: dict[str, Any] = {"location": "simulate:image", "digest": None, "image_bytes": 0, "phases": {}}
+    image: dict[str, Any] = {
+        "location": "simulate:image",
+        "digest": None,
+        "image_bytes": 0,
+        "phases": {},
+        "is_portable": False,
+    }
     with conn.transaction() as transaction:
         is_accepted = checkpoints.offer(conn, claim, **image, grace=GRACE)
         if not is_accepted:

@@ -74,7 +74,8 @@ def turn(at: Connections, conn: Connection[Any]) -> int:
     # Each look that sends in vain doubles the time to the next: after half a minute without Redis that is another.
     require_room(at)
     started = time.monotonic()
-    count = 0
+    # First: it has the frozen runs of a node that fell silent looked at now.
+    count = sweep_silences(at, conn)
     for sweep in (sweep_waits, sweep_checkpoints):
         for _ in range(ROUNDS):
             found = sweep(at, conn)
@@ -83,7 +84,6 @@ def turn(at: Connections, conn: Connection[Any]) -> int:
                 break
         else:
             log.warning("sweep.limit-reached", sweep=sweep.__name__, rows=count)
-    count += sweep_silences(at, conn)
     count += sweep_rejected(at, conn)
     log.debug("sweep.done", rows=count, seconds=round(time.monotonic() - started, 3))
     return count
