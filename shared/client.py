@@ -17,9 +17,10 @@ from psycopg import Connection
 from redis import RedisError
 from tenacity import Retrying, retry_if_exception, stop_after_attempt
 
+from shared.answers import answer_or_refusal, single
 from shared.broker import Keys, connect
 from shared.db import deferrals, dependencies, door
-from shared.db.deferrals import CancelAnswer, DeferAnswer, Deferral, Kind, ReadyAnswer, Refusal
+from shared.db.deferrals import CancelAnswer, DeferAnswer, Deferral, Kind, ReadyAnswer
 from shared.db.dependencies import CompleteAnswer
 from shared.db.moment import is_rolled_back
 from shared.db.pool import Pool, open_pool
@@ -112,7 +113,7 @@ class Checkpoints:
         Raises:
             Refused: A rule says no; nothing was changed.
         """
-        return _single(self.defer_many([wait], conn=conn, message_ids=_listed(message_id)))
+        return single(self.defer_many([wait], conn=conn, message_ids=_listed(message_id)))
 
     def defer_many(
         self, waits: Sequence[Defer], *, conn: Connection[Any] | None = None, message_ids: Sequence[str] | None = None
@@ -133,7 +134,7 @@ class Checkpoints:
             Refused: The message is malformed; nothing was changed.
         """
         ids = _listed(message_id)
-        return _single(self._deferrals("cancel", [cancel], CancelAnswer, conn=conn, message_ids=ids))
+        return single(self._deferrals("cancel", [cancel], CancelAnswer, conn=conn, message_ids=ids))
 
     def ready(
         self, run_id: str, wait_number: int, *, receipt_to: str | None = None, message_id: str | None = None
@@ -145,7 +146,7 @@ class Checkpoints:
         """
         message = Ready(v=1, run_id=run_id, wait_number=wait_number, receipt_to=receipt_to)
         ids = _listed(message_id)
-        answer = _single(self._deferrals("ready", [message], ReadyAnswer, conn=None, message_ids=ids))
+        answer = single(self._deferrals("ready", [message], ReadyAnswer, conn=None, message_ids=ids))
         return None if answer is None else answer.will_checkpoint
 
     def complete(
@@ -156,7 +157,7 @@ class Checkpoints:
         Raises:
             Refused: A rule says no; nothing was changed.
         """
-        return _single(self.complete_many([completion], conn=conn, message_ids=_listed(message_id)))
+        return single(self.complete_many([completion], conn=conn, message_ids=_listed(message_id)))
 
     def complete_many(
         self,
@@ -172,7 +173,7 @@ class Checkpoints:
         """
         bodies = [written(one) for one in _bounded(completions)]
         if conn is not None:
-            return [_answer(one, CompleteAnswer) for one in door.call(conn, "complete", bodies)]
+            return [answer_or_refusal(one, CompleteAnswer) for one in door.call(conn, "complete", bodies)]
         if self._pool is None:
             return self._send(RESUMES, TaskName.COMPLETE, bodies, message_ids)
         result = self._write(lambda own: dependencies.complete(own, bodies, how="hint"), self._pool)
@@ -180,7 +181,7 @@ class Checkpoints:
         for dependency_id in result.completed:
             add_hint(post, dependency_id)
         _send_softly(post)
-        return [_answer(one.refused or one, CompleteAnswer) for one in result.answers]
+        return [answer_or_refusal(one.refused or one, CompleteAnswer) for one in result.answers]
 
     def claim(self, continuation_id: str) -> bool:
         """Claim a continuation for a while; True for one caller. It thins out repeats, and decides nothing.
@@ -237,7 +238,7 @@ class Checkpoints:
     ) -> list[A | Refused] | None:
         bodies = [written(one) for one in _bounded(messages)]
         if conn is not None and kind != "ready":
-            return [_answer(one, type_) for one in door.call(conn, kind, bodies)]
+            return [answer_or_refusal(one, type_) for one in door.call(conn, kind, bodies)]
         if self._pool is None:
             return self._send(DEFERRALS, TaskName(f"checkpoint.{kind}"), bodies, message_ids)
         results = self._write(lambda own: deferrals.apply(own, [Deferral(kind, body) for body in bodies]), self._pool)
@@ -245,7 +246,7 @@ class Checkpoints:
         for message, result in zip(messages, results, strict=True):
             add_follow_up(post, message, result, settings=self._settings, keys=self._keys)
         _send_softly(post)
-        return [_answer(result.refused or result.answer or {}, type_) for result in results]
+        return [answer_or_refusal(result.refused or result.answer or {}, type_) for result in results]
 
     @staticmethod
     def _write(work: Callable[[Connection[Any]], T], pool: Pool) -> T:
@@ -285,19 +286,3 @@ def _bounded(messages: Sequence[M]) -> Sequence[M]:
     if len(messages) > MANY_MAX:
         raise Refused(f"{len(messages)} messages in one call; expected at most {MANY_MAX}. Send them in parts.")
     return messages
-
-
-def _answer(answer: Any, type_: type[A]) -> A | Refused:
-    if isinstance(answer, Refusal):
-        return Refused(answer.problem, code=answer.code, **answer.facts)
-    return msgspec.convert(answer, type_, from_attributes=True)
-
-
-def _single(answers: list[A | Refused] | None) -> A | None:
-    """Return the only answer; a refusal is raised."""
-    if answers is None:
-        return None
-    (answer,) = answers
-    if isinstance(answer, Refused):
-        raise answer
-    return answer
