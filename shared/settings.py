@@ -30,6 +30,7 @@ _NAMED = re.compile(r'field "(?P<name>\w+)"')
 Milliseconds = Annotated[int, Field(ge=0, le=10**12)]
 Period = Annotated[int, Field(ge=1, le=10**12)]
 Delay = Annotated[int, Field(ge=0, le=DELAY_LIMIT_MS)]
+Probability = Annotated[float, Field(ge=0, le=1)]
 
 
 def default_image_store(data: Mapping[str, Any]) -> str:
@@ -197,6 +198,29 @@ class Settings(BaseSettings):
         description="So much stays free on the disk of the work folder: a dump or restore that would need it waits.",
     )
 
+    clean_period_ms: Period = Field(default=300_000, description="How often a node looks for files that were left.")
+    clean_age_ms: Milliseconds = Field(
+        default=86_400_000,
+        description="What nobody has changed for this long, and no living process needs, is removed.",
+    )
+    clean_folders: list[Path] = Field(
+        default_factory=list[Path],
+        description="JSON list: folders whose old entries are removed beside those of the work folder. Name only "
+        "folders that hold nothing else.",
+    )
+
+    environment: Literal["production", "development"] = Field(
+        default="production", description="In `production` no failure may be simulated."
+    )
+    fail_checkpoint: Probability = Field(default=0, description="How often a dump fails on purpose: 0 to 1.")
+    fail_push: Probability = Field(default=0, description="How often a stored image is lost on purpose: 0 to 1.")
+    fail_restore: Probability = Field(default=0, description="How often a restore fails on purpose: 0 to 1.")
+    fail_for_ms: Milliseconds = Field(
+        default=0, description="Failures on purpose end so long after the worker's start; 0: they never do."
+    )
+    chaos: Probability = Field(default=0, description="How often each engine call is held up on purpose: 0 to 1.")
+    chaos_delay_ms: Milliseconds = Field(default=45_000, description="How long it is held up then.")
+
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
         if self.delay_min_ms > self.delay_max_ms:
@@ -209,6 +233,12 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"NODE_SILENT_MS is {self.node_silent_ms}; expected at least 3 times AGENT_PERIOD_MS "
                 f"({self.agent_period_ms}), or a live node looks silent"
+            )
+        on_purpose = ("fail_checkpoint", "fail_push", "fail_restore", "chaos")
+        if self.environment == "production" and (named := [one for one in on_purpose if getattr(self, one)]):
+            raise ValueError(
+                f"{', '.join(named).upper()}: failures on purpose; expected none in production. Unset them, or set "
+                "CHECKPOINT_ENVIRONMENT=development"
             )
         return self
 

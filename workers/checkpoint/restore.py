@@ -24,6 +24,7 @@ from shared.task_ids import restore_id
 from workers.checkpoint import duties
 from workers.checkpoint.stored import timed
 from workers.engines.engine import Image
+from workers.engines.on_purpose import Step, hold_up_or_fail
 from workers.node.lock import NodeLock
 from workers.node.node import Node
 
@@ -91,6 +92,7 @@ def _bring_back(node: Node, claim: RestoreClaim, lock: NodeLock) -> Restored:
     name = f"{claim.id}-{claim.epoch}"
     stop = Event()
     with node.stopping.ends(stop):
+        hold_up_or_fail(node.connections.settings, Step.RESTORE, stop=stop)
         restored, restore_ms = timed(lambda: engine.restore(image, name=name, workload=old, lock=lock, stop=stop))
     # Whichever node brings a run back is its node from now on.
     held = msgspec.structs.replace(restored, node=node.name)

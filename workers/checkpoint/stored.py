@@ -9,6 +9,7 @@ from typing import TypeVar
 from shared.db.checkpoints import Claim
 from shared.seam import effect
 from workers.engines.engine import Image
+from workers.engines.on_purpose import Step, hold_up_or_fail
 from workers.node.lock import NodeLock
 from workers.node.node import Node
 
@@ -35,8 +36,10 @@ def freeze_and_store(node: Node, claim: Claim, *, lock: NodeLock, stop: Event) -
     _, freeze_ms = timed(lambda: engine.freeze(workload, lock=lock, stop=stop))
     effect("take.frozen")
     name = f"{claim.id}-{claim.epoch}"
+    hold_up_or_fail(node.connections.settings, Step.CHECKPOINT, stop=stop)
     image, store_ms = timed(lambda: engine.store(workload, name=name, lock=lock, stop=stop))
     effect("take.stored")
+    hold_up_or_fail(node.connections.settings, Step.PUSH, stop=stop)
     # The engine's own phases, if it has any, part the store.
     return Stored(image, {"freeze_ms": freeze_ms, "store_ms": store_ms, **image.phases})
 

@@ -20,6 +20,7 @@ from shared.messages import Workload
 from shared.pulse import Pulse, of_this_loop
 from shared.seam import effect
 from workers.engines.available import engine_for, offered_engines
+from workers.node.cleaner import Cleaner
 from workers.node.lock import agent_lock
 from workers.node.node import Node
 from workers.node.settle import settle
@@ -44,6 +45,7 @@ class Agent:
         # Beside its own period, since it sleeps so long between two turns.
         limit_ms = settings.health_limit_ms + settings.agent_period_ms
         self.pulse = Pulse("the node's agent", limit_seconds=limit_ms / 1000)
+        self._cleaner = Cleaner(settings)
         self._stopping = Event()
         self._thread = Thread(target=self._run, name="agent", daemon=True)
 
