@@ -151,6 +151,11 @@ class Settings(BaseSettings):
         description="TCP connections of a restored process: `close`: it finds them closed and connects again; "
         "`established`: they go on if their peers kept them, for waits shorter than any peer's patience.",
     )
+    docker_mode: Literal["auto", "checkpoint", "pause"] = Field(
+        default="auto",
+        description="Engine `docker`: `checkpoint` gives memory back, `pause` does not; `auto` is `checkpoint` where "
+        "the daemon is experimental.",
+    )
     work_folder: Path = Field(
         default_factory=default_work_folder,
         description="Folder of dumps and restores in progress; all workers of a node share it, those of another "

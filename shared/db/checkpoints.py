@@ -57,6 +57,7 @@ class NewestWait:
 
     is_frozen: bool
     is_let_go: bool | None
+    location: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,7 +108,7 @@ def test_a_killed_workload_is_gone(engine_case: EngineCase, a_frozen_workload: F
     """Its memory is free, and its pids; unless the engine says that it leaves workloads standing."""
     frozen = a_frozen_workload()
 
-    if engine_case.engine.leaves_standing:
+    if engine_case.engine.leaves_standing(frozen.image.location):
         frozen.counting.assert_stands()
     else:
         assert session_members(frozen.counting.pid) == []
@@ -202,7 +202,7 @@ def test_a_restore_by_another_claim_takes_the_place_of_one_that_was_not_permitte
 
     second = engine_case.engine.restore(frozen.image, name="17-3", workload=frozen.workload, lock=lock, stop=NEVER)
 
-    assert engine_case.engine.leaves_standing or not engine_case.engine.is_standing(first)
+    assert engine_case.engine.leaves_standing(frozen.image.location) or not engine_case.engine.is_standing(first)
     frozen.counting.moved_to(second)
     engine_case.engine.permit(second)
     frozen.counting.assert_runs()
@@ -239,7 +239,7 @@ def test_nothing_is_left_of_a_checkpoint_that_was_discarded(
     for _ in range(2):
         engine_case.engine.clear("17-3", keep=None)
 
-    assert engine_case.engine.leaves_standing or session_members(held.pid or 0) == []
+    assert engine_case.engine.leaves_standing(frozen.image.location) or session_members(held.pid or 0) == []
     assert [path.name for path in engine_case.left() if path.name != "18-1"] == []
     other.assert_stands()
     engine_case.engine.kill(workload)
@@ -300,7 +300,7 @@ def assert_gone(engine_case: EngineCase, workload: Workload, lock: NodeLock) -> 
         engine.freeze(workload, lock=lock, stop=NEVER)
     with pytest.raises(RunGone):
         engine.store(workload, name=NAME, lock=lock, stop=NEVER)
-    if engine_case.engine.leaves_standing:
+    if engine_case.engine.leaves_standing(image.location):
         with pytest.raises(RunGone):
             engine.restore(image, name=NAME, workload=workload, lock=lock, stop=NEVER)
     assert not engine.is_standing(workload)

@@ -23,7 +23,7 @@ from shared.seam import effect
 from shared.task_ids import restore_id
 from workers.checkpoint import duties
 from workers.checkpoint.stored import timed
-from workers.engines.engine import Image
+from workers.engines.engine import Engine, Image
 from workers.engines.on_purpose import Step, hold_up_or_fail
 from workers.node.lock import NodeLock
 from workers.node.node import Node
@@ -86,7 +86,7 @@ def _claim(node: Node, message: Restore) -> RestoreClaim | None:
 def _bring_back(node: Node, claim: RestoreClaim, lock: NodeLock) -> Restored:
     engine, old = node.engine(claim.workload)
     if not claim.is_freed and old.node == node.name:
-        engine.kill(old)
+        _end(engine, claim, old)
         duties.mark_freed(node, claim.id)
     image = Image(claim.location, claim.digest, claim.image_bytes)
     name = f"{claim.id}-{claim.epoch}"
@@ -99,7 +99,7 @@ def _bring_back(node: Node, claim: RestoreClaim, lock: NodeLock) -> Restored:
     effect("restore.held")
     if not _permit(node, claim, held, phases={"restore_ms": restore_ms}):
         # The run is over, or another restored it: this process is ours alone, and nobody will ask for it.
-        engine.kill(held)
+        _end(engine, claim, held)
         log.info("restore.not-permitted", checkpoint_id=claim.id, epoch=claim.epoch)
         return Restored.NOT_PERMITTED
     _, permit_ms = timed(lambda: engine.permit(held))
@@ -108,6 +108,12 @@ def _bring_back(node: Node, claim: RestoreClaim, lock: NodeLock) -> Restored:
     _clear(node, claim, held, phases={"permit_ms": permit_ms})
     log.info("checkpoint.restored", checkpoint_id=claim.id, epoch=claim.epoch)
     return Restored.RESTORED
+
+
+def _end(engine: Engine, claim: RestoreClaim, workload: Workload) -> None:
+    """End a process that nobody needs, unless it is all that there is of the run."""
+    if not engine.leaves_standing(claim.location):
+        engine.kill(workload)
 
 
 def _permit(node: Node, claim: RestoreClaim, held: Workload, *, phases: Mapping[str, int]) -> bool:
@@ -155,7 +161,9 @@ def _lose(node: Node, claim: RestoreClaim, error: RunGone) -> Restored:
     """Nothing was found to restore: final once the workload's own node says so, of an image for long enough."""
     engine, old = node.engine(claim.workload)
     # What stands here is here, or is not; an image may only be out of sight.
-    patience = timedelta(milliseconds=0 if engine.leaves_standing else node.connections.settings.image_gone_ms)
+    patience = timedelta(
+        milliseconds=0 if engine.leaves_standing(claim.location) else node.connections.settings.image_gone_ms
+    )
 
     def lose() -> bool:
         with node.connections.pool.connection() as conn:

@@ -46,9 +46,11 @@ class Engine(Protocol):
         EngineUnsupported: No retry can mend it.
     """
 
-    @property
-    def leaves_standing(self) -> bool:
-        """Whether `kill` leaves the process standing, so that its restore is only to let it go."""
+    def leaves_standing(self, location: str) -> bool:
+        """Whether `kill` is not to be called for what was stored at a location: it is left as it is.
+
+        Then its restore is only to let it go. By the location, so that a change of settings harms nothing frozen.
+        """
         ...
 
     def probe(self) -> None:

@@ -39,8 +39,6 @@ class ProcessEngine:
         settings: Where criu, its work folder and the images are.
     """
 
-    leaves_standing = False
-
     def __init__(self, settings: Settings) -> None:
         self._seconds = settings.engine_timeout_ms / 1000
         self._folder = settings.work_folder
@@ -48,6 +46,11 @@ class ProcessEngine:
         self._keeps_connections = settings.process_tcp == "established"
         self._criu = Criu(settings.criu_path, settings.process_tcp, self._seconds)
         self._images = ImageStore(settings)
+
+    def leaves_standing(self, location: str) -> bool:
+        """Never: all is in the image."""
+        del location
+        return False
 
     def probe(self) -> None:
         """Return if criu works here, and its work folder is ours alone.

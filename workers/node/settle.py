@@ -41,7 +41,7 @@ def settle(node: Node, *, run_id: str, workload: dict[str, Any]) -> Settled:
     if newest is None or not newest.is_frozen:
         engine.thaw(known)
         outcome = Settled.THAWED
-    elif not engine.leaves_standing:
+    elif not engine.leaves_standing(newest.location or ""):
         engine.kill(known)
         outcome = Settled.KILLED
     elif newest.is_let_go:
