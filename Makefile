@@ -8,7 +8,7 @@ PIP := $(BIN)/pip --disable-pip-version-check install --quiet
 RUNTIME := .venv/.runtime
 DEV := .venv/.dev
 
-.PHONY: help install up demo secrets criu test compose-test lint format bench chaos model schema lock clean
+.PHONY: help install up demo secrets criu test compose-test test-engines lint format bench chaos model schema lock clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 22
@@ -46,6 +46,11 @@ test: $(DEV) ## run the tests
 compose-test: $(DEV) ## build, run, kill, scale and stop docker-compose.yml (as root; installs Docker where none runs)
 	@$(BIN)/pytest tests/compose -m compose --verbose -o log_cli=true --log-cli-level=INFO
 	@echo "compose-test: docker-compose.yml builds, starts, works, heals, scales and stops"
+
+test-engines: $(DEV) ## install what the engines process and docker need (as root, on Debian), and run the tests of all engines
+	@scripts/install-criu.sh .criu
+	@dpkg -s docker.io busybox-static >/dev/null 2>&1 || apt-get install --yes --quiet --no-install-recommends docker.io busybox-static
+	@$(BIN)/pytest -n $(JOBS) -rs tests/engines tests/images tests/vectors/test_process_runs.py
 
 lint: $(DEV) ## run the checks
 	@$(BIN)/ruff check

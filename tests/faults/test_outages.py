@@ -59,8 +59,12 @@ def suffer(storm: Storm, *outages: Outage, seconds: float) -> float:
 
 @pytest.mark.parametrize(
     "outages",
-    [[[one] for one in OF_REDIS], [[one] for one in OF_POSTGRES], [SILENCE]],
-    ids=["redis", "postgres", "silence"],
+    [
+        pytest.param([[one] for one in OF_REDIS], id="redis"),
+        pytest.param([[one] for one in OF_POSTGRES], id="postgres"),
+        # Most of a minute is waited for connections to be given up.
+        pytest.param([SILENCE], id="silence", marks=pytest.mark.chaos),
+    ],
 )
 def test_short_outages(outages: Sequence[Sequence[Outage]], storm: Storm) -> None:
     """One after the other, both ways at once for silence: every run goes on after each, by the same workers."""
