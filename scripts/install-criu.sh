@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# install-criu.sh FOLDER [SUITE] - put criu with its own libraries from a newer Debian suite into FOLDER; nothing else
-# of the machine is touched. Debian 12 has a criu that newer kernels do not run. Leaves FOLDER/bin/criu; needs root's
-# apt, and does nothing if a criu that answers is there.
+# install-criu.sh FOLDER [SUITE [PACKAGE ...]] - put criu with its own libraries from a newer Debian suite into FOLDER;
+# nothing else of the machine is touched. Debian 12 has a criu that newer kernels do not run. Leaves FOLDER/bin/criu, and
+# the files of further packages in FOLDER/root; needs root's apt, and does nothing if a criu that answers is there.
 set -euo pipefail
-folder=${1:?usage: install-criu.sh FOLDER [SUITE]}
+folder=${1:?usage: install-criu.sh FOLDER [SUITE [PACKAGE ...]]}
 suite=${2:-sid}
+packages=("${@:3}")
 [ -x "$folder/bin/criu" ] && "$folder/bin/criu" --version >/dev/null 2>&1 && exit 0
 
 first() { # FILE ...: the first that is there
@@ -31,13 +32,13 @@ apt=(apt-get -qq
     -o Dir::State::status="$work/status" -o Dir::Cache="$work" -o Dir::Cache::archives="$work/archives"
     -o APT::Install-Recommends=false -o APT::Sandbox::User=root -o Acquire::Languages=none -o Acquire::Retries=3)
 "${apt[@]}" update
-"${apt[@]}" --yes --download-only install criu
+"${apt[@]}" --yes --download-only install criu "${packages[@]}"
 
 for package in "$work"/archives/*.deb; do
     case ${package##*/} in
     perl* | python3* | debconf* | dpkg_* | tar_* | gcc-*-base* | libperl* | libdb* | iptables*) continue ;; # scripts only
     esac
-    dpkg-deb --fsys-tarfile "$package" | tar --extract --directory "$work/root" --exclude='./usr/share/*'
+    dpkg-deb --fsys-tarfile "$package" | tar --extract --directory "$work/root" --exclude='./usr/share/[!g]*'
 done
 rm -rf "$folder/root"
 mv "$work/root" "$folder/root"
