@@ -150,6 +150,22 @@ class Settings(BaseSettings):
         description="TCP connections of a restored process: `close`: it finds them closed and connects again; "
         "`established`: they go on if their peers kept them, for waits shorter than any peer's patience.",
     )
+    crictl_path: str = Field(default="crictl", description="The program crictl of the engine `cri`: a name or a path.")
+    buildah_path: str = Field(default="buildah", description="The program buildah of the engine `cri`.")
+    skopeo_path: str = Field(default="skopeo", description="The program skopeo of the engine `cri`.")
+    cri_registry: str = Field(
+        default="",
+        pattern=r"^([a-z0-9][a-z0-9.-]*(:[0-9]{1,5})?(/[a-z0-9][a-z0-9._-]*)*/?)?$",
+        description="Where the engine `cri` pushes images, for example registry.example.com/checkpoints; deleting must "
+        "be allowed there. Each database needs a path of its own: images are named by the ids of its rows.",
+    )
+    cri_registry_tls_verify: bool = Field(
+        default=True, description="Whether the registry must speak TLS with a certificate that this machine trusts."
+    )
+    cri_push_retry_ms: Milliseconds = Field(
+        default=60_000,
+        description="A failed push is repeated for so long while the container stands; then the try has failed.",
+    )
     work_folder: Path = Field(
         default_factory=default_work_folder,
         description="Folder of dumps and restores in progress; all workers of a node share it, those of another "

@@ -5,6 +5,7 @@ import structlog
 from shared.errors import EngineError, EngineUnsupported, Misconfigured
 from shared.settings import Settings
 from shared.vocabulary import EngineName
+from workers.engines.cri import CriEngine
 from workers.engines.engine import Engine
 from workers.engines.process import ProcessEngine
 from workers.engines.simulate import Simulate
@@ -57,7 +58,9 @@ def engine_for(name: EngineName, settings: Settings) -> Engine:
                 return Simulate(settings.simulate_command, seconds=settings.engine_timeout_ms / 1000)
             case EngineName.PROCESS:
                 return ProcessEngine(settings)
-            case EngineName.DOCKER | EngineName.CRI:
+            case EngineName.CRI:
+                return CriEngine(settings)
+            case EngineName.DOCKER:
                 pass
     raise EngineUnsupported(
         f"this node has no engine {name}; it offers {settings.engines or 'none'}. "
