@@ -23,7 +23,7 @@ LABEL, LABELLED = "checkpoint.workload", "1"
 CLAIM: Final = "checkpoint.claim"
 RUNNING, READY = "CONTAINER_RUNNING", "SANDBOX_READY"
 _ID: Final = re.compile(r"[0-9a-f]{64}")
-_GONE: Final = re.compile(r"not ?found|no such image|manifest unknown|name unknown|does not exist|may not exist", re.IGNORECASE)
+_GONE: Final = re.compile(r"not ?found|no such image|manifest unknown|name unknown|(does|may) not exist", re.IGNORECASE)
 SAID_MAX: Final = 1_000
 
 
