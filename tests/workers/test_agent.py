@@ -153,7 +153,7 @@ def test_a_node_says_which_engine_does_not_work_on_it_and_does_not_offer_it(
 ) -> None:
     """What waits for that engine is answered with it, and looked at again once the node offers it."""
     settings = connections.settings.model_copy(
-        update={"engines": "process,simulate,docker", "criu_path": str(tmp_path / "nowhere")}
+        update={"engines": "process,simulate,cri", "criu_path": str(tmp_path / "nowhere")}
     )
     node = Node(replace(connections, settings=settings))
 
@@ -162,4 +162,4 @@ def test_a_node_says_which_engine_does_not_work_on_it_and_does_not_offer_it(
     assert door.conn.execute("SELECT engines FROM node WHERE name = %s", [node.name]).fetchone() == (["simulate"],)
     said = capsys.readouterr().out
     assert "make criu" in said
-    assert "this node has no engine docker" in said
+    assert "this node has no engine cri" in said
