@@ -25,6 +25,7 @@ PREFIX = "CHECKPOINT_"
 SECRETS_DIR = "CHECKPOINT_SECRETS_DIR"
 NOT_SETTINGS = frozenset({"CHECKPOINT_WORKLOAD", "CHECKPOINT_FLOWER_URL", "CHECKPOINT_WEB_URL", SECRETS_DIR})
 DELAY_LIMIT_MS = 172_800_000
+CLEAN_AGE_TIMEOUTS = 10
 _NAMED = re.compile(r'field "(?P<name>\w+)"')
 
 Milliseconds = Annotated[int, Field(ge=0, le=10**12)]
@@ -238,6 +239,11 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"NODE_SILENT_MS is {self.node_silent_ms}; expected at least 3 times AGENT_PERIOD_MS "
                 f"({self.agent_period_ms}), or a live node looks silent"
+            )
+        if self.clean_age_ms < CLEAN_AGE_TIMEOUTS * self.engine_timeout_ms:
+            raise ValueError(
+                f"CLEAN_AGE_MS is {self.clean_age_ms}; expected at least {CLEAN_AGE_TIMEOUTS} times ENGINE_TIMEOUT_MS "
+                f"({self.engine_timeout_ms}), or the files of a try in progress look left behind"
             )
         on_purpose = ("fail_checkpoint", "fail_push", "fail_restore", "chaos")
         if self.environment == "production" and (named := [one for one in on_purpose if getattr(self, one)]):

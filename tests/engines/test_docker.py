@@ -7,7 +7,7 @@ from threading import Event
 
 import pytest
 
-from shared.errors import EngineRevoked, EngineUnsupported, RunGone
+from shared.errors import EngineRevoked, EngineUnavailable, EngineUnsupported, RunGone
 from shared.messages import Workload
 from shared.settings import Settings
 from shared.vocabulary import EngineName
@@ -149,6 +149,23 @@ def test_what_is_not_marked_is_never_touched(engine: DockerEngine, start: Start,
     engine.kill(counting.workload)
     engine.thaw(counting.workload)
     counting.assert_runs()
+
+
+def test_a_foreign_container_with_the_name_of_a_restore_is_never_touched(
+    start: Start, lock: NodeLock, settings: Settings, host: str
+) -> None:
+    """Neither taken for the restored one, nor removed; the restore fails and says whose name it is."""
+    engine = DockerEngine(settings)
+    counting, foreign = start(), start(label="")
+    docker(host, "rename", foreign.container, "checkpoint-17-2")
+    engine.freeze(counting.workload, lock=lock, stop=NEVER)
+    image = engine.store(counting.workload, name="17-1", lock=lock, stop=NEVER)
+
+    with pytest.raises(EngineUnavailable, match="no workload has the name checkpoint-17-2"):
+        engine.restore(image, name="17-2", workload=counting.workload, lock=lock, stop=NEVER)
+    engine.clear("17-2", keep=None)
+
+    foreign.assert_runs()
 
 
 def test_a_container_that_is_gone_is_said_to_be(engine: DockerEngine, lock: NodeLock) -> None:

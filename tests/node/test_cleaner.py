@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from shared.settings import Settings
 from workers.engines import processes
@@ -21,7 +22,12 @@ def settings(tmp_path: Path) -> Settings:
     (tmp_path / "work" / "connections").mkdir(parents=True)
     (tmp_path / "more").mkdir()
     return Settings.model_validate(
-        {"work_folder": tmp_path / "work", "clean_folders": [tmp_path / "more"], "clean_age_ms": HOUR_MS}
+        {
+            "work_folder": tmp_path / "work",
+            "clean_folders": [tmp_path / "more"],
+            "clean_age_ms": HOUR_MS,
+            "engine_timeout_ms": 60_000,
+        }
     )
 
 
@@ -76,6 +82,12 @@ def test_what_cannot_be_removed_is_counted(settings: Settings) -> None:
     a_dump(settings.work_folder / "12-1", old=True)
 
     assert clean(settings) == (1, {Kept.FAILED: 1})
+
+
+def test_an_age_in_which_a_try_may_still_be_at_work_is_refused() -> None:
+    """Else the dump of a large run would be removed while it is made."""
+    with pytest.raises(ValidationError, match="CLEAN_AGE_MS is 3600000; expected at least 10 times ENGINE_TIMEOUT_MS"):
+        Settings.model_validate({"clean_age_ms": HOUR_MS, "engine_timeout_ms": HOUR_MS})
 
 
 def test_it_looks_once_in_a_period(settings: Settings) -> None:

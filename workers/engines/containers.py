@@ -140,7 +140,7 @@ class Daemon:
         if container.is_paused:
             with self._asked() as client:
                 client.unpause(container.id)
-        for process in self._processes(container):
+        for process in self.processes(container):
             with suppress(ProcessLookupError):
                 os.kill(process.pid, signal.SIGCONT)
 
@@ -148,18 +148,20 @@ class Daemon:
         """Whether it is paused, or each of its processes is stopped."""
         if container.is_paused:
             return True
-        found = self._processes(container)
+        found = self.processes(container)
         return bool(found) and all(map(processes.is_stopped, found))
 
     def remove(self, name: str) -> None:
-        """End and remove a container, its volumes excepted; one that is gone is ignored."""
+        """End and remove a workload, its volumes excepted; one that is gone, or no workload, is ignored."""
         container = self.find(name)
-        if container is not None and container.is_running:
+        if container is None or not container.is_marked:
+            return
+        if container.is_running:
             # Before the daemon lets it go to end it: else all but its first process would run for a moment.
-            for process in self._processes(container):
+            for process in self.processes(container):
                 processes.signal_process(process, signal.SIGKILL)
         with suppress(RunGone), self._asked() as client:
-            client.remove_container(name, force=True)
+            client.remove_container(container.id, force=True)
 
     def create(self, name: str, config: dict[str, Any]) -> Container:
         """Make a container that is not started yet."""
@@ -167,7 +169,8 @@ class Daemon:
             made = client.create_container_from_config(config, name=name)
             return Container(client.inspect_container(made["Id"]))
 
-    def _processes(self, container: Container) -> list[Process]:
+    def processes(self, container: Container) -> list[Process]:
+        """Return all of its processes, those that others started in it included; none if it is gone."""
         with suppress(RunGone), self._asked() as client:
             pids = [int(row[0]) for row in client.top(container.id, "-o pid")["Processes"]]
             stats = {pid: processes.read_stat(processes.PROC / str(pid)) for pid in pids}

@@ -18,7 +18,7 @@ from shared.errors import EngineError, EngineRevoked, EngineUnavailable, EngineU
 from shared.messages import Workload
 from shared.settings import Settings
 from shared.vocabulary import EngineName
-from workers.engines import command
+from workers.engines import command, processes
 from workers.engines.containers import Container, Daemon
 from workers.engines.engine import Image
 from workers.engines.restored import ClaimFolder
@@ -97,7 +97,8 @@ class DockerEngine:
             return Image(PAUSED_PREFIX + name, None, 0)
         claim = self._claim(name)
         self._images.discard(*earlier_names(name))
-        expect_free(self._folder, 0, reserve=self._reserve)
+        memory = sum(map(processes.memory_of, self._daemon.processes(container)))
+        expect_free(self._folder, memory, reserve=self._reserve)
         try:
             claim.make()
             claim.dump.rmdir()  # the daemon makes it
@@ -105,7 +106,7 @@ class DockerEngine:
             self._run("checkpoint", "create", "--leave-running", "--checkpoint-dir", str(claim.path), container.id,
                       claim.dump.name, lock=lock)  # fmt: skip
             dumped = time.monotonic()
-            _expect_files(claim.dump)
+            _keep_files(claim.dump)
             make_standing(claim.dump)
             (claim.dump / CONFIG).write_text(json.dumps(container.facts))
             _tar(["--create"], container.layer, claim.dump / LAYER, lock=lock, stop=stop, seconds=self._seconds)
@@ -128,9 +129,7 @@ class DockerEngine:
 
     def kill(self, workload: Workload) -> None:
         """End and remove the container; its volumes stay. One that is gone or no workload is ignored."""
-        container = self._daemon.find(_name(workload))
-        if container is not None and container.is_marked:
-            self._daemon.remove(container.id)
+        self._daemon.remove(_name(workload))
 
     def restore(self, image: Image, *, name: str, workload: Workload, lock: NodeLock, stop: Event) -> Workload:
         """Make the container again under the claim's name and start it from the dump, all of its processes stopped.
@@ -142,6 +141,8 @@ class DockerEngine:
             return workload
         restored = Workload(workload.engine, workload.node, container=_restored_name(name))
         there = self._daemon.find(_name(restored))
+        if there is not None and not there.is_marked:
+            raise EngineUnavailable(f"a container that is no workload has the name {_name(restored)}; remove it.")
         if there is None or not there.is_running:
             for one in [*earlier_names(name), name]:
                 self._daemon.remove(_restored_name(one))
@@ -255,7 +256,7 @@ def _restored_name(name: str) -> str:
     return f"checkpoint-{name}"
 
 
-def _expect_files(dump: Path) -> None:
+def _keep_files(dump: Path) -> None:
     """Keep the files of a dump; its folders hold logs, if anything."""
     for entry in dump.iterdir():
         if entry.is_dir():

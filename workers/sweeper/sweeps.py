@@ -104,8 +104,10 @@ def _tell(at: Connections, conn: Connection[Any], silence: Silence) -> int:
         post.send()
         after, count = page[-1].run_id, count + len(page)
     effect("sweep.silence-told")
-    nodes.told(conn, silence)
-    log.warning("node.silent", node=silence.name, seen_at=silence.seen_at.isoformat(), out_of_reach=count)
+    # Seen meanwhile: what was sent was news only, and its next silence is told of anew.
+    is_back = not nodes.told(conn, silence)
+    seen_at = silence.seen_at.isoformat()
+    log.warning("node.silent", node=silence.name, seen_at=seen_at, out_of_reach=count, is_back=is_back)
     return count
 
 

@@ -1,7 +1,7 @@
 -- move: accepted -> restoring
--- On its own node, or any that can fetch the image. For a resumed wait that is not over otherwise; a claim whose lease ran out is taken over. If this worker dies, a
--- sweep looks when the lease is over, however far the gaps have grown. None: another has it,
--- it is restored, or the run is over. Index: dependency_pkey, checkpoint_dependency_id_key.
+-- On its own node, or any that can fetch the image. For a resumed wait that is not over otherwise; a claim whose
+-- lease ran out is taken over. If this worker dies, a sweep looks when the lease is over, however far the gaps have
+-- grown. None: another has it, it is restored, or the run is over. Index: dependency_pkey, checkpoint_dependency_id_key.
 WITH wait AS (
     UPDATE dependency d
        SET look_at = least(d.look_at, clock() + %(lease)s)
