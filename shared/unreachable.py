@@ -74,8 +74,8 @@ def add_refused(post: Post, wait: Waiting, *, error: str) -> None:
     """Add the news that a run's restore failed in a way that no other try mends, but somebody may."""
     problem = (
         f"the run is frozen, and its restore was refused: {error} It is tried again with growing gaps, and goes on "
-        "once that is mended. Have it mended, or give the attempt up with checkpoint.cancel (ATTEMPT_OVER) and start the "
-        "next."
+        "once that is mended. Have it mended, or give the attempt up with checkpoint.cancel (ATTEMPT_OVER) and start "
+        "the next."
     )
     _add(post, wait, code=Unreached.RESTORE_REFUSED, problem=problem, since=None)
 

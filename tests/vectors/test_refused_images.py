@@ -39,12 +39,12 @@ def a_frozen_run(hand: ByHand, tmp_path: Path) -> Iterator[CountingRun]:
     run.end()
 
 
-def change_a_byte(path: Path) -> Callable[[], None]:
+def change_a_byte(path: Path) -> Callable[[], object]:
     """Change a byte in the middle of a file; returns what undoes it."""
     was = path.read_bytes()
     middle = len(was) // 2
     path.write_bytes(was[:middle] + bytes([was[middle] ^ 1]) + was[middle + 1 :])
-    return lambda: path.write_bytes(was) and None
+    return lambda: path.write_bytes(was)
 
 
 @pytest.mark.parametrize("part", [ARCHIVE, MANIFEST])
