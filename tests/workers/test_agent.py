@@ -1,5 +1,6 @@
 """The node's agent: it says that the node lives, and makes what stands still here what Postgres says."""
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -10,13 +11,14 @@ import pytest
 from bad_defers import good
 from runs import Run
 from sql_door import SqlDoor
+from waiting import wait_until
 
 from shared.connections import Connections
 from shared.db import checkpoints, restores
 from shared.messages import Take
 from workers.checkpoint.take import Taken, take
 from workers.engines.simulate import Simulate
-from workers.node.agent import be_seen, settle_what_stands
+from workers.node.agent import Agent, be_seen, settle_what_stands
 from workers.node.lock import NodeLock, node_lock
 from workers.node.node import Node
 
@@ -163,3 +165,17 @@ def test_a_node_says_which_engine_does_not_work_on_it_and_does_not_offer_it(
     said = capsys.readouterr().out
     assert "make criu" in said
     assert "this node has no engine cri" in said
+
+
+def test_it_removes_old_files_of_the_work_folder(node: Node) -> None:
+    """What a machine that lost its power left there, and no row names."""
+    old = node.connections.settings.work_folder / "17-1"
+    old.mkdir(parents=True)
+    os.utime(old, (0, 0))
+    agent = Agent(node)
+    agent.start()
+
+    try:
+        wait_until(lambda: not old.exists())
+    finally:
+        agent.stop()

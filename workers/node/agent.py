@@ -81,6 +81,7 @@ class Agent:
             be_seen(self._node)
             settle_what_stands(self._node)
             clear_what_is_left(self._node)
+            self._cleaner.clean_if_due()
             waited = self.pulse.turned()
             if waited is not None:
                 log.info("agent.back", seconds=round(waited, 1))
