@@ -1,5 +1,6 @@
 """The node's agent: it says that the node lives, and makes what stands still here what Postgres says."""
 
+import gc
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -165,6 +166,24 @@ def test_a_node_says_which_engine_does_not_work_on_it_and_does_not_offer_it(
     said = capsys.readouterr().out
     assert "make criu" in said
     assert "this node has no engine cri" in said
+
+
+# The client of Docker leaves the socket of a connection that failed to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_engine_whose_daemon_is_away_holds_up_no_other(
+    node: Node, door: SqlDoor, a_run: StartRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container daemon that restarts: what the other engines left is settled meanwhile, and the agent lives."""
+    run = a_run()
+    claim(door, node, a_wait(door, run), run)
+    freeze(node, run)
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nobody.sock")
+    both = node.connections.settings.model_copy(update={"engines": "docker,simulate"})
+
+    assert settle_what_stands(Node(replace(node.connections, settings=both))) == 1
+
+    assert run.goes_on()
+    gc.collect()
 
 
 def test_it_removes_old_files_of_the_work_folder(node: Node) -> None:
