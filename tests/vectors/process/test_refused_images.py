@@ -1,18 +1,17 @@
 """An image that is not what was accepted: never restored, told to the run's upstream, and the node is left clean."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from urllib.request import url2pathname
 
 import pytest
 from by_hand import LATER, ByHand
-from criu import stored_in, why_not_criu, with_criu
+from criu import stored_in
 from process_runs import CountingRun
 from pydantic import SecretStr
 
 from shared.client import Cancel, CancelCause
-from shared.settings import Settings
 from shared.vocabulary import CancelReason, Unreached
 from workers.checkpoint.restore import Restored
 from workers.checkpoint.take import Taken
@@ -21,22 +20,13 @@ from workers.node.node import Node
 
 
 @pytest.fixture
-def settings(settings: Settings, tmp_path: Path) -> Settings:
-    """Settings of a node with CRIU; skipped where that does not work."""
-    if (why := why_not_criu()) is not None:
-        pytest.skip(f"the engine process does not work here: {why}")
-    return with_criu(settings, tmp_path)
-
-
-@pytest.fixture
-def a_frozen_run(hand: ByHand, tmp_path: Path) -> Iterator[CountingRun]:
+def a_frozen_run(hand: ByHand, a_counting_run: Callable[[], CountingRun]) -> CountingRun:
     """A run that is frozen away, and whose wait ended."""
-    run = CountingRun(tmp_path / "counting", node=hand.node.name)
+    run = a_counting_run()
     hand.wait_for_task(run, delay_ms=0)
     assert hand.checkpoint_worker() == [Taken.ACCEPTED]
     hand.complete(run)
-    yield run
-    run.end()
+    return run
 
 
 def change_a_byte(path: Path) -> Callable[[], object]:
