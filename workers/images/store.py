@@ -137,12 +137,12 @@ class ImageStore:
         # At its worst both stand on the disk, the archive and its files.
         expect_free(into, manifest.size + manifest.archive.size, reserve=self._settings.free_bytes_min)
         with TemporaryFile(dir=into.parent) as archive:
-            self._ask(lambda: spool(obstore.get(self._store, f"{name}/{ARCHIVE}"), manifest, archive, stop=stop))
+            self._find(lambda: spool(obstore.get(self._store, f"{name}/{ARCHIVE}"), manifest, archive, stop=stop))
             unpack(archive, manifest, into=into, stop=stop)
         return manifest
 
     def _manifest(self, name: str, digest: str | None) -> Manifest:
-        found = self._ask(lambda: obstore.get(self._store, f"{name}/{MANIFEST}"))
+        found = self._find(lambda: obstore.get(self._store, f"{name}/{MANIFEST}"))
         if found.meta["size"] > BYTES_MAX:
             raise ImageRefused(f"the manifest of image {name} has {found.meta['size']} bytes; too many.", name=name)
         return read_manifest(bytes(self._ask(found.bytes)), name=name, digest=digest, keys=self._keys)
@@ -172,11 +172,18 @@ class ImageStore:
             # Whoever takes the checkpoint over, or closes it, tries again.
             log.warning("image.left-behind", name=name, error=error.message)
 
+    def _find(self, question: Callable[[], T]) -> T:
+        """Ask for what an image needs: if that is not there, neither is the run."""
+        try:
+            return self._ask(question)
+        except EngineUnavailable as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                raise RunGone(f"the image store has no such object: {_first_line(error.__cause__)}") from error
+            raise
+
     def _ask(self, question: Callable[[], T]) -> T:
         try:
             return question()
-        except FileNotFoundError as error:
-            raise RunGone(f"the image store has no such object: {_first_line(error)}") from error
         except (BaseError, OSError) as error:
             raise EngineUnavailable(f"the image store cannot do it now: {_first_line(error)}") from error
 
