@@ -35,17 +35,20 @@ class Bucket:
 
     def objects(self) -> list[str]:
         """Return the names of what is in it, as the store of images knows them."""
-        return sorted(one["path"] for page in self._store.list() for one in page)
+        return sorted(name.removeprefix("below/") for name in self._names("list-type=2"))
 
     def half_uploads(self) -> list[str]:
         """Return the names of objects whose upload has begun and not ended."""
-        with urlopen(f"{self._address}?uploads") as answer:  # noqa: S310  # our own server
-            return re.findall("<Key>([^<]+)</Key>", answer.read().decode())
+        return self._names("uploads")
 
     def change_last_byte(self, name: str) -> None:
         """Change an object."""
         was = bytes(obstore.get(self._store, name).bytes())
         obstore.put(self._store, name, was[:-1] + bytes([was[-1] ^ 1]))
+
+    def _names(self, query: str) -> list[str]:
+        with urlopen(f"{self._address}?{query}") as answer:  # noqa: S310  # our own server
+            return re.findall("<Key>([^<]+)</Key>", answer.read().decode())
 
 
 @contextmanager
