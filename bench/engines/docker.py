@@ -1,0 +1,77 @@
+"""The engine `docker`, and docker's own commands by hand, at a daemon of the benchmark's own."""
+
+import os
+import sys
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bench.engines import holding
+from bench.engines.subject import Candidate, Heap, Run
+from shared.messages import Workload
+from shared.settings import Settings
+from shared.vocabulary import EngineName
+from tests.engines.dockerd import IMAGE, a_daemon, docker, why_not_docker
+from workers.engines.docker import PAUSE_SECONDS, START_AGAIN, TRIES_MAX, DockerEngine
+from workers.images.store import ImageStore
+
+CHECKPOINT = "by-hand"
+# The host's own Python runs in a container whose image has none.
+SHARED = ("/usr", "/lib", "/lib64")
+
+
+class DockerSubject:
+    """Containers without a network; by hand, a container is started again where it was."""
+
+    tool = "docker"
+    transfers = ((ImageStore, "put"), (ImageStore, "fetch"))
+
+    def __init__(self, host: str, settings: Settings) -> None:
+        self.engine = DockerEngine(settings)
+        self._host = host
+
+    def start(self, folder: Path, heap: Heap) -> Run:
+        """Start a labelled container."""
+        shared = dict.fromkeys([*SHARED, sys.base_prefix, str(Path(holding.__file__).parent)])
+        volumes = [f"--volume={one}:{one}:ro" for one in shared if Path(one).exists()]
+        argv = ["run", "--detach", "--network=none", "--label=checkpoint.workload=1", f"--volume={folder}:/out"]
+        program = [str(Path(sys.executable).resolve()), "-I", "-S", holding.__file__]
+        started = docker(self._host, *argv, *volumes, IMAGE, *program, "/out", str(heap.megabytes), heap.kind)
+        workload = Workload(EngineName.DOCKER, "bench", container=started.stdout.strip())
+        return Run(folder, workload, end=lambda it: self._remove(it))
+
+    def dump(self, run: Run, into: Path) -> None:
+        """`docker checkpoint create`, which ends the container."""
+        del into  # the daemon keeps it
+        docker(self._host, "checkpoint", "create", _container(run.workload), CHECKPOINT)
+
+    def restore(self, run: Run, dump: Path) -> None:
+        """`docker start --checkpoint`; again where the daemon says what it says now and then."""
+        del dump
+        argv = ["start", "--checkpoint", CHECKPOINT, _container(run.workload)]
+        for _ in range(TRIES_MAX):
+            done = docker(self._host, *argv, check=False)
+            if START_AGAIN not in done.stderr:
+                break
+            time.sleep(PAUSE_SECONDS)
+        done.check_returncode()
+
+    def _remove(self, workload: Workload) -> None:
+        docker(self._host, "rm", "--force", _container(workload))
+
+
+def _container(workload: Workload) -> str:
+    assert workload.container is not None
+    return workload.container
+
+
+@contextmanager
+def _open(folder: Path, settings: Settings) -> Generator[DockerSubject]:
+    folder.mkdir()
+    with a_daemon(folder) as host:
+        os.environ["DOCKER_HOST"] = host
+        yield DockerSubject(host, settings.model_copy(update={"docker_mode": "checkpoint"}))
+
+
+DOCKER = Candidate("docker", why_not_docker, _open)
