@@ -14,6 +14,7 @@ from shared.settings import Settings
 from shared.vocabulary import EngineName
 from tests.engines.dockerd import IMAGE, a_daemon, docker, why_not_docker
 from workers.engines.docker import PAUSE_SECONDS, START_AGAIN, TRIES_MAX, DockerEngine
+from workers.engines.engine import Engine
 from workers.images.store import ImageStore
 
 CHECKPOINT = "by-hand"
@@ -24,22 +25,23 @@ SHARED = ("/usr", "/lib", "/lib64")
 class DockerSubject:
     """Containers without a network; by hand, a container is started again where it was."""
 
-    tool = "docker"
-    transfers = ((ImageStore, "put"), (ImageStore, "fetch"))
+    tool: str = "docker"
+    transfers: tuple[tuple[type, str], ...] = ((ImageStore, "put"), (ImageStore, "fetch"))
 
     def __init__(self, host: str, settings: Settings) -> None:
-        self.engine = DockerEngine(settings)
+        self.engine: Engine = DockerEngine(settings)
         self._host = host
 
     def start(self, folder: Path, heap: Heap) -> Run:
         """Start a labelled container."""
         shared = dict.fromkeys([*SHARED, sys.base_prefix, str(Path(holding.__file__).parent)])
-        volumes = [f"--volume={one}:{one}:ro" for one in shared if Path(one).exists()]
+        # Resolved: criu restores no mount whose source is a link, as /lib is one.
+        volumes = [f"--volume={Path(one).resolve()}:{one}:ro" for one in shared if Path(one).exists()]
         argv = ["run", "--detach", "--network=none", "--label=checkpoint.workload=1", f"--volume={folder}:/out"]
         program = [str(Path(sys.executable).resolve()), "-I", "-S", holding.__file__]
         started = docker(self._host, *argv, *volumes, IMAGE, *program, "/out", str(heap.megabytes), heap.kind)
         workload = Workload(EngineName.DOCKER, "bench", container=started.stdout.strip())
-        return Run(folder, workload, end=lambda it: self._remove(it))
+        return Run(folder, workload, end=self._remove)
 
     def dump(self, run: Run, into: Path) -> None:
         """`docker checkpoint create`, which ends the container."""
@@ -50,11 +52,10 @@ class DockerSubject:
         """`docker start --checkpoint`; again where the daemon says what it says now and then."""
         del dump
         argv = ["start", "--checkpoint", CHECKPOINT, _container(run.workload)]
-        for _ in range(TRIES_MAX):
-            done = docker(self._host, *argv, check=False)
-            if START_AGAIN not in done.stderr:
-                break
+        done, tries = docker(self._host, *argv, check=False), 1
+        while START_AGAIN in done.stderr and tries < TRIES_MAX:
             time.sleep(PAUSE_SECONDS)
+            done, tries = docker(self._host, *argv, check=False), tries + 1
         done.check_returncode()
 
     def _remove(self, workload: Workload) -> None:
@@ -62,7 +63,8 @@ class DockerSubject:
 
 
 def _container(workload: Workload) -> str:
-    assert workload.container is not None
+    if workload.container is None:
+        raise LookupError("the run is in no container")
     return workload.container
 
 

@@ -16,6 +16,7 @@ from shared.settings import Settings
 from shared.vocabulary import EngineName
 from tests.criu import criu_path, why_not_criu
 from tests.engines.counting import MARK, StartedRun
+from workers.engines.engine import Engine
 from workers.engines.pidfd import open_pidfd
 from workers.engines.process import ProcessEngine
 from workers.images.store import ImageStore
@@ -26,11 +27,11 @@ GONE_SECONDS = 30
 class ProcessSubject:
     """Runs in pid namespaces of their own, as they should be started."""
 
-    tool = "criu"
-    transfers = ((ImageStore, "put"), (ImageStore, "fetch"))
+    tool: str = "criu"
+    transfers: tuple[tuple[type, str], ...] = ((ImageStore, "put"), (ImageStore, "fetch"))
 
     def __init__(self, settings: Settings) -> None:
-        self.engine = ProcessEngine(settings)
+        self.engine: Engine = ProcessEngine(settings)
         self._criu = settings.criu_path
 
     def start(self, folder: Path, heap: Heap) -> Run:
@@ -65,7 +66,8 @@ class ProcessSubject:
 
 
 def _pid(workload: Workload) -> int:
-    assert workload.pid is not None
+    if workload.pid is None:
+        raise LookupError("the run is no process")
     return workload.pid
 
 
@@ -73,13 +75,8 @@ def _kill(pid: int) -> None:
     """Kill a process, and return once it has given its memory back."""
     with suppress(ProcessLookupError), open_pidfd(pid) as fd:
         os.kill(pid, signal.SIGKILL)
-        assert fd is not None
-        _wait_readable(fd)
-
-
-def _wait_readable(fd: int) -> None:
-    if not select.select([fd], [], [], GONE_SECONDS)[0]:
-        raise TimeoutError(f"a killed process is still there after {GONE_SECONDS} s")
+        if fd is None or not select.select([fd], [], [], GONE_SECONDS)[0]:
+            raise TimeoutError(f"no end of a killed process was seen within {GONE_SECONDS} s")
 
 
 @contextmanager

@@ -75,7 +75,8 @@ def measure(subject: Subject, heap: Heap, *, folder: Path, number: int) -> Round
     folder.mkdir()
     try:
         with _a_run(subject, folder / "ours", heap) as run, node_lock(folder / "locks", "bench") as lock:
-            assert lock is not None
+            if lock is None:
+                raise LookupError("the lock of a new folder is held")
             ours = _ours(subject, run, lock, number)
         with _a_run(subject, folder / "bare", heap) as run:
             bare = _bare(subject, run, folder / "dump")

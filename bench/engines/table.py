@@ -33,7 +33,7 @@ def caption(folder: Path, rounds: int) -> str:
 
 def _file_system(folder: Path) -> str:
     """Return the kind of file system that a folder is on."""
-    found = {}
+    found: dict[str, str] = {}
     for line in Path("/proc/mounts").read_text().splitlines():
         _, place, kind, *_ = line.split()
         found[place] = kind
