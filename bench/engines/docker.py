@@ -15,6 +15,7 @@ from shared.vocabulary import EngineName
 from tests.engines.dockerd import IMAGE, a_daemon, docker, why_not_docker
 from workers.engines.docker import PAUSE_SECONDS, START_AGAIN, TRIES_MAX, DockerEngine
 from workers.engines.engine import Engine
+from workers.engines.restored import ClaimFolder
 from workers.images.store import ImageStore
 
 CHECKPOINT = "by-hand"
@@ -26,7 +27,12 @@ class DockerSubject:
     """Containers without a network; by hand, a container is started again where it was."""
 
     tool: str = "docker"
-    transfers: tuple[tuple[type, str], ...] = ((ImageStore, "put"), (ImageStore, "fetch"))
+    transfers: tuple[tuple[type, str], ...] = (
+        (ImageStore, "put"),
+        (ImageStore, "fetch"),
+        (ClaimFolder, "remove"),
+        (ClaimFolder, "remove_dump"),
+    )
 
     def __init__(self, host: str, settings: Settings) -> None:
         self.engine: Engine = DockerEngine(settings)

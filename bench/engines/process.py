@@ -19,6 +19,7 @@ from tests.engines.counting import MARK, StartedRun
 from workers.engines.engine import Engine
 from workers.engines.pidfd import open_pidfd
 from workers.engines.process import ProcessEngine
+from workers.engines.restored import ClaimFolder
 from workers.images.store import ImageStore
 
 GONE_SECONDS = 30
@@ -28,7 +29,12 @@ class ProcessSubject:
     """Runs in pid namespaces of their own, as they should be started."""
 
     tool: str = "criu"
-    transfers: tuple[tuple[type, str], ...] = ((ImageStore, "put"), (ImageStore, "fetch"))
+    transfers: tuple[tuple[type, str], ...] = (
+        (ImageStore, "put"),
+        (ImageStore, "fetch"),
+        (ClaimFolder, "remove"),
+        (ClaimFolder, "remove_dump"),
+    )
 
     def __init__(self, settings: Settings) -> None:
         self.engine: Engine = ProcessEngine(settings)

@@ -26,9 +26,9 @@ class Round:
     Attributes:
         freeze: Until nothing of the run runs.
         dump: Until its memory is in files, with all that the engine looks at before and after.
-        store: Packing, compressing and hashing those, until the disk has them.
+        store: Packing, compressing and hashing those, until the disk has them; removing the dump.
         kill: Until its memory is free.
-        fetch: Reading, verifying and unpacking the image.
+        fetch: Reading, verifying and unpacking the image, and removing what was unpacked.
         restore: Until the run is there again, held.
         permit: Until it runs.
         bare_dump: With the bare tool, until its memory is free.

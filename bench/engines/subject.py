@@ -62,7 +62,8 @@ class Subject(Protocol):
     Attributes:
         engine: As the product has it.
         tool: The bare tool's name.
-        transfers: Methods, as class and name, that store an image or fetch one: work that the bare tool does not do.
+        transfers: Methods, as class and name, that store an image, fetch one, or remove the files in between: work that
+            the bare tool does not do.
     """
 
     engine: Engine
