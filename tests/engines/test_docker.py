@@ -121,20 +121,6 @@ def test_a_restored_container_is_held_until_it_is_permitted(
         counting.assert_runs()
 
 
-def test_a_restore_leaves_no_dump_with_the_daemon(start: Start, lock: NodeLock, settings: Settings, host: str) -> None:
-    """It would take as much room as the container's memory for as long as that lives."""
-    engine = DockerEngine(settings)
-    counting = start()
-    engine.freeze(counting.workload, lock=lock, stop=NEVER)
-    image = engine.store(counting.workload, name="17-1", lock=lock, stop=NEVER)
-    engine.kill(counting.workload)
-
-    held = engine.restore(image, name="17-2", workload=counting.workload, lock=lock, stop=NEVER)
-
-    assert docker(host, "checkpoint", "ls", str(held.container)).stdout.splitlines()[1:] == []
-    engine.clear("17-2", keep=None)
-
-
 def test_what_was_never_permitted_is_cleared(start: Start, lock: NodeLock, settings: Settings) -> None:
     """A later claim takes its place; in the end no container and no image is left."""
     engine = DockerEngine(settings)

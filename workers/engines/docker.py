@@ -161,12 +161,8 @@ class DockerEngine:
                 (claim.dump / one).unlink()
             root = Path(self._daemon.info()["DockerRootDir"])
             # Only from there does the daemon start a container that it has not dumped itself.
-            theirs = root / "containers" / made.id / "checkpoints" / claim.path.name
-            theirs.parent.mkdir(mode=0o700, exist_ok=True)
-            shutil.move(claim.dump, theirs)
+            shutil.move(claim.dump, root / "containers" / made.id / "checkpoints" / claim.path.name)
             self._start(made.id, claim.path.name, lock=lock)
-            # It has been read: kept, it would take as much room as the container's memory until that is removed.
-            shutil.rmtree(theirs)
         except BaseException:
             self._daemon.remove(name)
             raise
