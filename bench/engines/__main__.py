@@ -9,6 +9,7 @@ disk; the table has the medians. An engine that this machine does not have is le
 
 import argparse
 import logging
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,6 +35,9 @@ def main() -> None:
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--folder", type=Path, default=Path("/var/tmp"), help="on the disk to measure")  # noqa: S108 - a disk
     chosen = options.parse_args()
+    # Told to stop, it ends what it started, as after Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     heaps = [Heap(size, kind) for size in chosen.megabytes for kind in chosen.kinds if size or kind == chosen.kinds[0]]
     missing: dict[str, str] = {}
