@@ -1,6 +1,8 @@
 """The engine `docker`, and docker's own commands by hand, at a daemon of the benchmark's own."""
 
 import os
+import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Generator
@@ -26,7 +28,7 @@ SHARED = ("/usr", "/lib", "/lib64")
 
 
 class DockerSubject:
-    """Containers without a network; by hand, a container is started again where it was."""
+    """Containers without a network. By hand they go the engine's way too: into another container of the same image."""
 
     tool: str = "docker"
     transfers: tuple[tuple[type, str], ...] = (
@@ -39,32 +41,44 @@ class DockerSubject:
     def __init__(self, host: str, settings: Settings) -> None:
         self.engine: Engine = DockerEngine(settings)
         self._host = host
+        self._root = Path(docker(host, "info", "--format", "{{.DockerRootDir}}").stdout.strip())
+        self._made: dict[Path, list[str]] = {}
 
     def start(self, folder: Path, heap: Heap) -> Run:
         """Start a labelled container."""
         shared = dict.fromkeys([*SHARED, sys.base_prefix, str(Path(holding.__file__).parent)])
         # Resolved: criu restores no mount whose source is a link, as /lib is one.
         volumes = [f"--volume={Path(one).resolve()}:{one}:ro" for one in shared if Path(one).exists()]
-        argv = ["run", "--detach", "--network=none", "--label=checkpoint.workload=1", f"--volume={folder}:/out"]
-        program = [str(Path(sys.executable).resolve()), "-I", "-S", holding.__file__]
-        started = docker(self._host, *argv, *volumes, IMAGE, *program, "/out", str(heap.megabytes), heap.kind)
-        workload = Workload(EngineName.DOCKER, "bench", container=started.stdout.strip())
+        argv = ["create", "--network=none", "--label=checkpoint.workload=1", f"--volume={folder}:/out", *volumes]
+        program = [str(Path(sys.executable).resolve()), "-I", "-S", holding.__file__, "/out"]
+        self._made[folder] = [*argv, IMAGE, *program, str(heap.megabytes), heap.kind]
+        workload = self._create(folder)
+        docker(self._host, "start", _container(workload))
         return Run(folder, workload, end=self._remove)
 
     def dump(self, run: Run, into: Path) -> None:
-        """`docker checkpoint create`, which ends the container."""
-        del into  # the daemon keeps it
-        docker(self._host, "checkpoint", "create", _container(run.workload), CHECKPOINT)
+        """`docker checkpoint create`, which ends the container, and `docker rm`."""
+        container = _container(run.workload)
+        docker(self._host, "checkpoint", "create", "--checkpoint-dir", str(into), container, CHECKPOINT)
+        docker(self._host, "rm", container)
 
     def restore(self, run: Run, dump: Path) -> None:
-        """`docker start --checkpoint`; again where the daemon says what it says now and then."""
-        del dump
-        argv = ["start", "--checkpoint", CHECKPOINT, _container(run.workload)]
-        done, tries = docker(self._host, *argv, check=False), 1
+        """`docker create`, the dump moved there, and `docker start --checkpoint`."""
+        run.workload = self._create(run.folder)
+        container = _container(run.workload)
+        shutil.move(dump / CHECKPOINT, self._root / "containers" / container / "checkpoints" / CHECKPOINT)
+        done, tries = self._start(container), 1
         while START_AGAIN in done.stderr and tries < TRIES_MAX:
             time.sleep(PAUSE_SECONDS)
-            done, tries = docker(self._host, *argv, check=False), tries + 1
+            done, tries = self._start(container), tries + 1
         done.check_returncode()
+
+    def _start(self, container: str) -> subprocess.CompletedProcess[str]:
+        return docker(self._host, "start", "--checkpoint", CHECKPOINT, container, check=False)
+
+    def _create(self, folder: Path) -> Workload:
+        made = docker(self._host, *self._made[folder]).stdout.strip()
+        return Workload(EngineName.DOCKER, "bench", container=made)
 
     def _remove(self, workload: Workload) -> None:
         docker(self._host, "rm", "--force", _container(workload))

@@ -47,20 +47,23 @@ class Round:
     dump_bytes: float
     image_bytes: float
 
-    @property
-    def dump_ratio(self) -> float:
-        """What giving the memory back takes here, over the bare tool: the same work, so without the store."""
-        return (self.freeze + self.dump + self.kill) / self.bare_dump
-
-    @property
-    def restore_ratio(self) -> float:
-        """What bringing it back takes here, over the bare tool: the same work, so without the fetch."""
-        return (self.restore + self.permit) / self.bare_restore
-
 
 def median(rounds: list[Round]) -> Round:
     """Return the median of each of them."""
     return Round(*(statistics.median(getattr(one, field.name) for one in rounds) for field in fields(Round)))
+
+
+def dump_ratio(rounds: list[Round]) -> float:
+    """Return what giving the memory back takes here over the bare tool: the same work, so without the store.
+
+    Both of a round were measured one after the other, so what else the machine did counts for both.
+    """
+    return statistics.median((one.freeze + one.dump + one.kill) / one.bare_dump for one in rounds)
+
+
+def restore_ratio(rounds: list[Round]) -> float:
+    """Return what bringing it back takes here over the bare tool: the same work, so without the fetch."""
+    return statistics.median((one.restore + one.permit) / one.bare_restore for one in rounds)
 
 
 def measure(subject: Subject, heap: Heap, *, folder: Path, number: int) -> Round:

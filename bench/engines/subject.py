@@ -34,12 +34,12 @@ class Run:
 
     def __init__(self, folder: Path, workload: Workload, *, end: Callable[[Workload], None]) -> None:
         self.workload = workload
-        self._folder = folder
+        self.folder = folder
         self._end = end
 
     def expect_ready(self) -> None:
         """Return once it holds its heap and runs."""
-        wait_until((self._folder / holding.READY).exists, seconds=READY_SECONDS)
+        wait_until((self.folder / holding.READY).exists, seconds=READY_SECONDS)
         self.expect_running()
 
     def expect_running(self) -> None:
@@ -52,7 +52,7 @@ class Run:
         self._end(self.workload)
 
     def _ticks(self) -> int:
-        path = self._folder / holding.TICKS
+        path = self.folder / holding.TICKS
         return path.stat().st_size if path.exists() else 0
 
 

@@ -4,7 +4,7 @@ import os
 import platform
 from pathlib import Path
 
-from bench.engines.rounds import Round
+from bench.engines.rounds import Round, dump_ratio, median, restore_ratio
 from bench.engines.subject import Heap
 
 PHASES = ("freeze", "dump", "store", "kill", "fetch", "restore", "permit", "bare_dump", "bare_restore")
@@ -14,20 +14,21 @@ HEAD = "\n".join(
 )
 
 
-def row(engine: str, heap: Heap, it: Round) -> str:
-    """Return the line of an engine and a heap."""
+def row(engine: str, heap: Heap, rounds: list[Round]) -> str:
+    """Return the line of an engine and a heap: the medians of its rounds."""
+    it = median(rounds)
     holds = f"{heap.megabytes} MB, {heap.kind}" if heap.megabytes else "0"
     cells = [engine, holds, *(f"{getattr(it, phase):.3f}" for phase in PHASES)]
     cells += [f"{it.dump_bytes / 1e6:.1f}", f"{it.image_bytes / 1e6:.1f}"]
-    return f"| {' | '.join([*cells, f'{it.dump_ratio:.2f}', f'{it.restore_ratio:.2f}'])} |"
+    return f"| {' | '.join([*cells, f'{dump_ratio(rounds):.2f}', f'{restore_ratio(rounds):.2f}'])} |"
 
 
-def caption(folder: Path, rounds: int) -> str:
+def caption(folder: Path) -> str:
     """Return on what was measured, and how."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return (
-        f"Seconds, medians of {rounds} rounds; {os.cpu_count()} CPUs, {memory:.0f} GiB, Linux {platform.release()}, "
-        f"dumps and images on {_file_system(folder)}."
+        f"Seconds, medians; {os.cpu_count()} CPUs, {memory:.0f} GiB, Linux {platform.release()}, load "
+        f"{os.getloadavg()[0]:.1f} at the start, dumps and images on {_file_system(folder)}."
     )
 
 
