@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 PYTHON ?= python3
-JOBS ?= 2
+JOBS ?= 3
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet
 RUNTIME := .venv/.runtime
@@ -50,7 +50,7 @@ compose-test: $(DEV) ## build, run, kill, scale and stop docker-compose.yml (as 
 test-engines: $(DEV) ## install what the engines process and docker need (as root, on Debian), and run the tests of all engines
 	@scripts/install-criu.sh .criu
 	@dpkg -s docker.io busybox-static >/dev/null 2>&1 || apt-get install --yes --quiet --no-install-recommends docker.io busybox-static
-	@$(BIN)/pytest -n $(JOBS) -rs tests/engines tests/images tests/vectors/test_process_runs.py
+	@$(BIN)/pytest -n $(JOBS) -rs tests/engines tests/images tests/vectors/process
 
 lint: $(DEV) ## run the checks
 	@$(BIN)/ruff check

@@ -148,18 +148,18 @@ class ImageStore:
             # Read where it is. Whoever could change it meanwhile could have before; each file is compared once more.
             expect_free(beside, manifest.size, reserve=reserve)
             path = self._folder / name / ARCHIVE
-            with self._ask(lambda: os.fdopen(os.open(path, READ_ONLY), "rb")) as archive:
+            with self._find(lambda: os.fdopen(os.open(path, READ_ONLY), "rb")) as archive:
                 self._ask(lambda: compare(archive, manifest, stop=stop))
                 yield archive
             return
         # At its worst both stand on the disk, the archive and its files.
         expect_free(beside, manifest.size + manifest.archive.size, reserve=reserve)
         with TemporaryFile(dir=beside.parent) as archive:
-            self._ask(lambda: spool(obstore.get(self._store, f"{name}/{ARCHIVE}"), manifest, archive, stop=stop))
+            self._find(lambda: spool(obstore.get(self._store, f"{name}/{ARCHIVE}"), manifest, archive, stop=stop))
             yield archive
 
     def _manifest(self, name: str, digest: str | None) -> Manifest:
-        found = self._ask(lambda: obstore.get(self._store, f"{name}/{MANIFEST}"))
+        found = self._find(lambda: obstore.get(self._store, f"{name}/{MANIFEST}"))
         if found.meta["size"] > BYTES_MAX:
             raise ImageRefused(f"the manifest of image {name} has {found.meta['size']} bytes; too many.", name=name)
         return read_manifest(bytes(self._ask(found.bytes)), name=name, digest=digest, keys=self._keys)
@@ -189,11 +189,18 @@ class ImageStore:
             # Whoever takes the checkpoint over, or closes it, tries again.
             log.warning("image.left-behind", name=name, error=error.message)
 
+    def _find(self, question: Callable[[], T]) -> T:
+        """Ask for what an image needs: if that is not there, neither is the run."""
+        try:
+            return self._ask(question)
+        except EngineUnavailable as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                raise RunGone(f"the image store has no such object: {_first_line(error.__cause__)}") from error
+            raise
+
     def _ask(self, question: Callable[[], T]) -> T:
         try:
             return question()
-        except FileNotFoundError as error:
-            raise RunGone(f"the image store has no such object: {_first_line(error)}") from error
         except (BaseError, OSError) as error:
             raise EngineUnavailable(f"the image store cannot do it now: {_first_line(error)}") from error
 
