@@ -8,7 +8,7 @@ PIP := $(BIN)/pip --disable-pip-version-check install --quiet
 RUNTIME := .venv/.runtime
 DEV := .venv/.dev
 
-.PHONY: help install up demo secrets criu test compose-test test-engines lint format bench chaos model schema lock clean
+.PHONY: help install up demo secrets criu test compose-test test-engines lint format bench bench-engines chaos model schema lock clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 22
@@ -64,6 +64,9 @@ format: $(DEV) ## put the code into shape
 
 bench: $(DEV) ## measure
 	@$(BIN)/python -m bench
+
+bench-engines: $(DEV) ## measure each engine beside its bare tool (as root; 10 minutes; needs what test-engines installs)
+	@$(BIN)/python -m bench.engines
 
 chaos: $(DEV) ## kill processes and servers at random while runs wait (30 minutes)
 	@$(BIN)/pytest tests/faults -m "" -o log_cli=true --log-cli-level=INFO

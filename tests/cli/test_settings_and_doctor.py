@@ -81,7 +81,7 @@ def test_doctor_finds_a_system_that_fits_together(settings: Settings, node: Node
     assert code == 0
     assert {about for about, (verdict, _) in found.items() if verdict == "ok"} >= {
         *("settings", "python", "celery", "postgres", "schema", "clock", f"node {settings.node}", "sweeper"),
-        *("redis role", "redis eviction", "redis memory", "countdowns", "lock folder", "engines"),
+        *("redis role", "redis eviction", "redis memory", "countdowns", "lock folder", "engine simulate"),
     }
 
 

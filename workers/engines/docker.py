@@ -161,7 +161,7 @@ class DockerEngine:
                 (claim.dump / one).unlink()
             root = Path(self._daemon.info()["DockerRootDir"])
             # Only from there does the daemon start a container that it has not dumped itself.
-            shutil.copytree(claim.dump, root / "containers" / made.id / "checkpoints" / claim.path.name)
+            shutil.move(claim.dump, root / "containers" / made.id / "checkpoints" / claim.path.name)
             self._start(made.id, claim.path.name, lock=lock)
         except BaseException:
             self._daemon.remove(name)
