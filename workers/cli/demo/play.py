@@ -11,12 +11,15 @@ from rich.console import Console
 from shared.db.demo import Waits, count_waits
 from shared.db.pool import open_pool
 from shared.settings import Settings
+from shared.vocabulary import EngineName
 from workers.cli.demo.ledger import example, problems, read_ledgers, repeats
 from workers.cli.demo.patience import until_answered
 from workers.cli.demo.plan import plan
 from workers.cli.demo.summary import Summary, latency
 from workers.cli.demo.table import View
 from workers.cli.demo.upstream import Upstream
+from workers.cli.demo.workloads import wait_for_end
+from workers.engines.processes import is_stopped
 
 # Longer than the first gaps after which anything lost is sent again.
 STALL_SECONDS: Final = 60.0
@@ -24,7 +27,7 @@ SETTLE_SECONDS: Final = 15.0
 LOOK_SECONDS: Final = 0.25
 
 
-def play(settings: Settings, *, runs: int, folder: Path, console: Console) -> Summary:
+def play(settings: Settings, *, runs: int, folder: Path, engine: EngineName, console: Console) -> Summary:
     """Let the runs of a demo go through their waits; return what became of them.
 
     Raises:
@@ -34,7 +37,7 @@ def play(settings: Settings, *, runs: int, folder: Path, console: Console) -> Su
     began = time.monotonic()
     with (
         closing(open_pool(settings, name="demo", size=1)) as pool,
-        closing(Upstream(settings, plan(runs), folder)) as upstream,
+        closing(Upstream(settings, plan(runs), folder, engine=engine)) as upstream,
     ):
 
         def count() -> Waits:
@@ -50,13 +53,15 @@ def play(settings: Settings, *, runs: int, folder: Path, console: Console) -> Su
         upstream.listen_no_more()
         waits = _settled(look)
         entries = read_ledgers(folder)
-        wrong += upstream.troubles + upstream.left() + problems(entries, upstream.expected)
+        wrong += upstream.troubles + _left(folder) + problems(entries, upstream.expected)
         if waits.left_to_do:
             wrong.append(f"{waits.left_to_do} rows have work left to do")
         return Summary(
             runs=runs,
+            engine=engine,
             seconds=round(seconds, 2),
             waits=waits,
+            memory=upstream.memory.held(),
             repeats_ignored=repeats(entries),
             latency={mode: one for mode, all_of in upstream.seconds.items() if (one := latency(all_of))},
             problems=wrong,
@@ -73,11 +78,18 @@ def _let_all_end(upstream: Upstream, look: Callable[[], Waits], view: View) -> l
             happened = time.monotonic()
         if time.monotonic() - looked >= LOOK_SECONDS:
             waits = look()
-            view.show(upstream.states, waits)
+            view.show(upstream.states, waits, held_bytes=upstream.measure())
             looked = time.monotonic()
         if looked - happened > STALL_SECONDS:
             return [f"nothing happened for {STALL_SECONDS:g} s, and {upstream.unfinished} runs have not ended"]
     return []
+
+
+def _left(folder: Path) -> list[str]:
+    """Return each process of a run that is still there, a sentence each."""
+    return [
+        f"process {one.pid} of a run {'stands still' if is_stopped(one) else 'is left'}" for one in wait_for_end(folder)
+    ]
 
 
 def _settled(look: Callable[[], Waits]) -> Waits:
