@@ -11,7 +11,7 @@ from rich.console import Console
 
 from workers.cli.demo.means import Wanted
 from workers.cli.demo.play import play
-from workers.cli.demo.summary import lines
+from workers.cli.demo.summary import Summary, lines
 from workers.cli.demo.system import a_system, is_named
 from workers.cli.demo.workloads import kill_workloads
 from workers.cli.up import DATABASE_URL, SIGNALS, Stopped, stop_here
@@ -39,21 +39,23 @@ def run_demo(data: Path, *, runs: int, wanted: Wanted, as_json: bool = False) ->
     is_own = not is_named(data)
     up_env = None if os.environ.get(DATABASE_URL) else data / "up.env"
     folder = Path(tempfile.mkdtemp(prefix="checkpoints-demo-"))
-    is_kept = False
+    summary: Summary | None = None
     try:
         with a_system(data, wanted, lambda line: typer.echo(line, err=as_json)) as (settings, choice):
             console = Console(stderr=as_json)
             summary = play(settings, runs=runs, folder=folder, engine=choice.engine, console=console)
-        is_kept = bool(summary.problems)
     except Stopped:
-        typer.echo("stopped; no process is left", err=True)
-        return FAILED
+        # A summary that is there already is of no use to whoever does not wait for it.
+        summary = None
     finally:
         # Also what workers were restoring until they were stopped.
         kill_workloads(folder)
-        if not is_kept:
+        if summary is None or not summary.problems:
             shutil.rmtree(folder, ignore_errors=True)
+    if summary is None:
+        typer.echo("stopped; no process is left", err=True)
+        return FAILED
     typer.echo(summary.to_json() if as_json else "\n".join(lines(summary, up_env=up_env, is_own=is_own)))
-    if is_kept:
+    if summary.problems:
         typer.echo(f"the ledgers are kept: {folder}", err=True)
-    return FAILED if is_kept else DONE
+    return FAILED if summary.problems else DONE
