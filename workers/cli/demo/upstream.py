@@ -105,20 +105,21 @@ class Upstream:
         self._stopping.set()
 
     def close(self) -> None:
-        """End whatever still runs: its waits are over, its processes are killed; then say good-bye."""
+        """End whatever still runs: its waits are over, its processes are killed; then say good-bye. Once is enough."""
         begun = [run for run in self._runs.values() if run.process]
         for run in begun:
             # So that no row is left that would be frozen or brought back.
             with suppress(Away):
                 until_answered(partial(self._client.cancel, a_cancel(run)), seconds=0)
-            for task in run.tasks.values():
-                task.kill()
+            while run.tasks:
+                run.tasks.popitem()[1].kill()
         self.listen_no_more()
         self._listener.join()
         kill_workloads(self._folder)
         for run in begun:
             if run.process:
                 run.process.end()
+                run.process = None
         self._selector.close()
         # Whoever is restored in this moment hears this, and ends.
         self._pipe.close()
