@@ -45,6 +45,7 @@ class DockerEngine:
         self._seconds = settings.engine_timeout_ms / 1000
         self._folder = settings.work_folder
         self._reserve = settings.free_bytes_min
+        self._system = str(settings.work_folder)  # it belongs to one system only
         self._images = ImageStore(settings)
         self._daemon = Daemon()
 
@@ -129,7 +130,9 @@ class DockerEngine:
 
     def kill(self, workload: Workload) -> None:
         """End and remove the container; its volumes stay. One that is gone or no workload is ignored."""
-        self._daemon.remove(_name(workload))
+        container = self._daemon.find(_name(workload))
+        if container is not None and container.is_marked:
+            self._daemon.remove(container)
 
     def restore(self, image: Image, *, name: str, workload: Workload, lock: NodeLock, stop: Event) -> Workload:
         """Make the container again under the claim's name and start it from the dump, all of its processes stopped.
@@ -141,12 +144,15 @@ class DockerEngine:
             return workload
         restored = Workload(workload.engine, workload.node, container=_restored_name(name))
         there = self._daemon.find(_name(restored))
-        if there is not None and not there.is_marked:
-            raise EngineUnavailable(f"a container that is no workload has the name {_name(restored)}; remove it.")
+        if there is not None and not there.is_restored_by(self._system):
+            raise EngineUnavailable(
+                f"another container has the name {_name(restored)}, which this restore needs; rename or remove it."
+            )
         if there is None or not there.is_running:
             for one in [*earlier_names(name), name]:
-                self._daemon.remove(_restored_name(one))
+                self._remove_restored(one)
             self._restore(image, self._claim(name), _restored_name(name), lock=lock, stop=stop)
+        shutil.rmtree(self._dump_of(self._daemon.expect(_name(restored)), name), ignore_errors=True)
         return restored
 
     def _restore(self, image: Image, claim: ClaimFolder, name: str, *, lock: NodeLock, stop: Event) -> None:
@@ -155,19 +161,21 @@ class DockerEngine:
             location = image.location.removeprefix(PREFIX)
             self._images.fetch(location, digest=image.digest, into=claim.dump, stop=stop)
             facts: dict[str, Any] = json.loads((claim.dump / CONFIG).read_text())
-            made = self._daemon.create(name, Container(facts).as_new())
+            made = self._daemon.create(name, Container(facts).as_new(system=self._system))
             _tar(["--extract"], made.layer, claim.dump / LAYER, lock=lock, stop=stop, seconds=self._seconds)
             for one in (CONFIG, LAYER):
                 (claim.dump / one).unlink()
-            root = Path(self._daemon.info()["DockerRootDir"])
-            # Only from there does the daemon start a container that it has not dumped itself.
-            shutil.copytree(claim.dump, root / "containers" / made.id / "checkpoints" / claim.path.name)
+            shutil.copytree(claim.dump, self._dump_of(made, claim.path.name))
             self._start(made.id, claim.path.name, lock=lock)
         except BaseException:
-            self._daemon.remove(name)
+            self._remove_restored(claim.path.name)
             raise
         finally:
             claim.remove()
+
+    def _dump_of(self, container: Container, name: str) -> Path:
+        """Return from where alone the daemon starts a container that it has not dumped itself."""
+        return Path(self._daemon.info()["DockerRootDir"], "containers", container.id, "checkpoints", name)
 
     def _start(self, container: str, checkpoint: str, *, lock: NodeLock) -> None:
         Retrying(
@@ -191,7 +199,7 @@ class DockerEngine:
         kept = _name(keep) if keep else None
         for one in [*earlier_names(name), name]:
             if _restored_name(one) != kept:
-                self._daemon.remove(_restored_name(one))
+                self._remove_restored(one)
             ClaimFolder(self._folder / one).remove()
             self._images.discard(one)
 
@@ -213,6 +221,12 @@ class DockerEngine:
             and container.is_running
             and self._daemon.is_standing(container)
         )
+
+    def _remove_restored(self, name: str) -> None:
+        """End and remove what a claim of this system restored."""
+        container = self._daemon.find(_restored_name(name))
+        if container is not None and container.is_restored_by(self._system):
+            self._daemon.remove(container)
 
     def _expect_paused(self, workload: Workload) -> Container:
         container = self._daemon.expect(_name(workload))
