@@ -34,6 +34,11 @@ def why_not_docker() -> str | None:
     return why_not_criu()
 
 
+def criu_options(host: str) -> Path:
+    """Return where the criu of a daemon of ours looks for options; there are none at first."""
+    return Path(host.removeprefix("unix://")).with_name("criu.conf")
+
+
 @contextmanager
 def a_daemon(folder: Path) -> Generator[str]:
     """Run a daemon in a folder; yields its DOCKER_HOST."""
@@ -41,6 +46,7 @@ def a_daemon(folder: Path) -> Generator[str]:
     argv = ["dockerd", "--experimental", "--host", host, "--data-root", f"{folder}/data", "--exec-root"]
     argv += [f"{folder}/exec", "--pidfile", f"{folder}/pid", "--iptables=false", "--ip-forward=false", "--bridge=none"]
     environment = os.environ | {"PATH": f"{Path(criu_path()).parent}:{os.environ['PATH']}"}
+    environment |= {"CRIU_CONFIG_FILE": str(criu_options(host))}
     with (folder / "log").open("wb") as log:
         daemon = subprocess.Popen(argv, env=environment, stdout=log, stderr=log, start_new_session=True)
     try:

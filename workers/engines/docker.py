@@ -18,7 +18,7 @@ from shared.errors import EngineError, EngineRevoked, EngineUnavailable, EngineU
 from shared.messages import Workload
 from shared.settings import Settings
 from shared.vocabulary import EngineName
-from workers.engines import command, processes
+from workers.engines import command, docker_commands, processes
 from workers.engines.containers import Container, Daemon
 from workers.engines.engine import Image
 from workers.engines.restored import ClaimFolder
@@ -30,11 +30,8 @@ from workers.node.private import private_folder
 
 PREFIX, PAUSED_PREFIX = "docker:", "docker-paused:"
 CONFIG, LAYER = "workload-container.json", "workload-layer.tar"
-# Docker 20.10 says this now and then of a checkpoint that it has just read (moby 42900); the next start works.
-START_AGAIN: Final = "already exists"
 FREEZE_AGAIN: Final = "unable to freeze"
 TRIES_MAX, PAUSE_SECONDS = 5, 0.3
-NO_CHECKPOINTS: Final = ("only supported with experimental", "criu binary", "executable file not found")
 
 
 class DockerEngine:
@@ -104,8 +101,7 @@ class DockerEngine:
             claim.make()
             claim.dump.rmdir()  # the daemon makes it
             started = time.monotonic()
-            self._run("checkpoint", "create", "--leave-running", "--checkpoint-dir", str(claim.path), container.id,
-                      claim.dump.name, lock=lock)  # fmt: skip
+            docker_commands.dump(container.id, claim.dump, lock=lock, seconds=self._seconds)
             dumped = time.monotonic()
             _keep_files(claim.dump)
             make_standing(claim.dump)
@@ -166,7 +162,7 @@ class DockerEngine:
             for one in (CONFIG, LAYER):
                 (claim.dump / one).unlink()
             shutil.copytree(claim.dump, self._dump_of(made, claim.path.name))
-            self._start(made.id, claim.path.name, lock=lock)
+            docker_commands.start(made.id, checkpoint=claim.path.name, lock=lock, seconds=self._seconds)
         except BaseException:
             self._remove_restored(claim.path.name)
             raise
@@ -176,14 +172,6 @@ class DockerEngine:
     def _dump_of(self, container: Container, name: str) -> Path:
         """Return from where alone the daemon starts a container that it has not dumped itself."""
         return Path(self._daemon.info()["DockerRootDir"], "containers", container.id, "checkpoints", name)
-
-    def _start(self, container: str, checkpoint: str, *, lock: NodeLock) -> None:
-        Retrying(
-            retry=retry_if_exception(lambda error: START_AGAIN in str(error)),
-            wait=wait_fixed(PAUSE_SECONDS),
-            stop=stop_after_attempt(TRIES_MAX),
-            reraise=True,
-        )(self._run, "start", "--checkpoint", checkpoint, container, lock=lock)
 
     def permit(self, workload: Workload) -> None:
         """Let the container run; one that runs already or is gone is ignored."""
@@ -238,16 +226,6 @@ class DockerEngine:
         if self._mode == "auto":
             return bool(self._daemon.info().get("ExperimentalBuild"))
         return self._mode == "checkpoint"
-
-    def _run(self, *arguments: str, lock: NodeLock) -> None:
-        """Run a command of Docker; never ended by a revocation, since the daemon would go on with it."""
-        try:
-            command.run(["docker", *arguments], lock=lock, stop=Event(), seconds=self._seconds)
-        except EngineUnavailable as error:
-            said = str(error.facts.get("output", "")).strip() or error.message
-            if any(words in said for words in NO_CHECKPOINTS):
-                raise EngineUnsupported(f"Docker makes no checkpoints here: {said}", **error.facts) from error
-            raise EngineUnavailable(f"docker {arguments[0]} failed: {said}", **error.facts) from error
 
     def _claim(self, name: str) -> ClaimFolder:
         with private_folder(self._folder, setting="CHECKPOINT_WORK_FOLDER"):
