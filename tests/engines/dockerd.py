@@ -57,6 +57,8 @@ def a_daemon(folder: Path) -> Generator[str]:
         remove_containers(host)
         daemon.terminate()
         daemon.wait()
+        # Once a container was on the machine's network, the daemon leaves this mounted, and nobody can remove its folder.
+        subprocess.run(["umount", f"{folder}/exec/netns/default"], stderr=subprocess.DEVNULL, check=False)
 
 
 def docker(host: str, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
