@@ -57,7 +57,7 @@ def a_daemon(folder: Path) -> Generator[str]:
         remove_containers(host)
         daemon.terminate()
         daemon.wait()
-        # Once a container was on the machine's network, the daemon leaves this mounted, and nobody can remove its folder.
+        # After a container on the network of the machine it stays mounted, and its folder could not be removed.
         subprocess.run(["umount", f"{folder}/exec/netns/default"], stderr=subprocess.DEVNULL, check=False)
 
 
