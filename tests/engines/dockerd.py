@@ -132,6 +132,11 @@ class StartedContainer:
         return Workload(EngineName.DOCKER, "here", container=self.container)
 
     @property
+    def name(self) -> str:
+        """Return what its daemon calls it now; nothing if it is gone."""
+        return self._inspect("{{.Name}}").lstrip("/")
+
+    @property
     def state(self) -> str:
         """Return what the daemon says of it: `running`, `paused`, or nothing if it is gone."""
         return self._inspect("{{.State.Status}}")
