@@ -54,7 +54,7 @@ compose-test: $(DEV) ## build, run, kill, scale and stop docker-compose.yml (as 
 
 test-engines: $(DEV) ## install what the engines process and docker need (as root, on Debian), and run the tests of all engines
 	@scripts/install-criu.sh .criu
-	@dpkg -s docker.io busybox-static >/dev/null 2>&1 || apt-get install --yes --quiet --no-install-recommends docker.io busybox-static
+	@dpkg -s docker.io >/dev/null 2>&1 || apt-get install --yes --quiet --no-install-recommends docker.io
 	@$(BIN)/pytest -n $(JOBS) -rs tests/engines tests/images tests/vectors/process
 
 lint: $(DEV) ## run the checks
