@@ -124,6 +124,7 @@ REALLY_FROZEN = [
     Case(paths.cancelled_while_held, CHECKPOINT, ("restore.held:1",), in_gate=True),
     Case(paths.cancelled, CHECKPOINT, ("duty.discarded:1",)),
     Case(paths.lost, CHECKPOINT, ("restore.given-back:1",)),
+    Case(paths.changed, CHECKPOINT, ("restore.told:1",)),
 ]
 CASES = [*STANDING, *(replace(case, engine=EngineName.PROCESS) for case in REALLY_FROZEN)]
 ALL_CASES = [pytest.param(case, id=str(case), marks=[] if case.in_gate else [pytest.mark.chaos]) for case in CASES]
