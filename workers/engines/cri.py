@@ -13,16 +13,14 @@ from pathlib import Path
 from threading import Event
 from typing import Final
 
-import structlog
-
-from shared.errors import EngineError, EngineUnavailable, EngineUnsupported, RunGone
+from shared.errors import EngineUnavailable, EngineUnsupported, RunGone
 from shared.messages import Workload
 from shared.settings import Settings
 from shared.vocabulary import EngineName
 from workers.engines import checkpointing, command, processes, tree
 from workers.engines.crictl import RUNNING, Container, Crictl
 from workers.engines.engine import Image
-from workers.engines.freezer import freezer_state, thaw_cgroup
+from workers.engines.freezer import freezer_of, is_frozen, thaw_cgroup
 from workers.engines.processes import Process
 from workers.engines.registry import ARCHIVE, Registry
 from workers.engines.remade import RESTORE_LABEL, Remade
@@ -36,8 +34,6 @@ LAUNCHER: Final = (sys.executable, "-I", "-S", checkpointing.__file__)
 LOOK_SECONDS: Final = 30.0
 # The archive, its files unpacked twice, and the compressed layer.
 COPIES: Final = 4
-
-log = structlog.get_logger(__name__)
 
 
 class CriEngine:
@@ -135,7 +131,7 @@ class CriEngine:
         with suppress(RunGone):
             _, root = self._expect(workload)
             # Left frozen by a runtime that died in the middle of a checkpoint.
-            thaw_cgroup(root.pid)
+            thaw_cgroup(root)
             tree.thaw_tree(root)
 
     def kill(self, workload: Workload) -> None:
@@ -204,22 +200,21 @@ class CriEngine:
             self._crictl.remove_image(image)
 
     def standing(self, *, node: str) -> list[Workload]:
-        """Return the labelled containers that stand now; none when the runtime does not answer."""
-        try:
-            ids = [str(one["id"]) for one in self._crictl.workloads(all_states=False)]
-        except EngineError as error:
-            log.warning("engine.unanswered", engine=str(EngineName.CRI), problem=error.message)
-            return []
-        found = [Workload(EngineName.CRI, node, container=container) for container in ids]
+        """Return the labelled containers that stand now."""
+        ids = [str(one["id"]) for one in self._crictl.workloads(all_states=False)]
+        # A look at /proc for all of them; crictl is asked only about those that may stand.
+        still = processes.in_states({processes.STOPPED, processes.UNINTERRUPTIBLE})
+        cgroups = "".join(map(processes.cgroups_of, still))
+        found = [Workload(EngineName.CRI, node, container=container) for container in ids if container in cgroups]
         return [workload for workload in found if self.is_standing(workload)]
 
     def is_standing(self, workload: Workload) -> bool:
         """Whether any thread of the container's first process is stopped: it is stopped first and continued last."""
         try:
             _, root = self._expect(workload)
-        except EngineError:
+        except RunGone:
             return False
-        return tree.is_tree_standing(root) or freezer_state(root.pid) is not None
+        return tree.is_tree_standing(root) or is_frozen(root)
 
     def _expect(self, workload: Workload) -> tuple[Container, Process]:
         """Return the container and its first process.
@@ -241,7 +236,7 @@ class CriEngine:
         return container, root
 
     def _export(self, container: Container, root: Process, archive: Path, *, lock: NodeLock) -> None:
-        state = freezer_state(root.pid, anyway=True)
+        state = freezer_of(root)
         watch = [*LAUNCHER, str(state or ""), str(root.pid), self._crictl.path]
         # crictl's own limit is seconds; a large container takes longer.
         argv = [*watch, "--timeout", f"{self._seconds:g}s", "checkpoint", f"--export={archive}", container.id]

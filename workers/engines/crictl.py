@@ -97,14 +97,10 @@ class Container:
 
     def process(self) -> Process | None:
         """Return its first process; None when it has none any more."""
-        folder = processes.PROC / str(self.pid)
-        stat = processes.read_stat(folder)
-        try:
-            # Cgroups are named by the container's id: a pid that is used again is not taken for it.
-            is_its_own = self.id in (folder / "cgroup").read_text()
-        except (FileNotFoundError, ProcessLookupError):
-            return None
-        return Process(self.pid, stat.started_at_ticks) if stat and is_its_own else None
+        stat = processes.read_stat(processes.PROC / str(self.pid))
+        process = Process(self.pid, stat.started_at_ticks) if stat else None
+        # Cgroups are named by the container's id: a pid that is used again is not taken for it.
+        return process if process and self.id in processes.cgroups_of(process) else None
 
 
 @dataclass(frozen=True, slots=True)

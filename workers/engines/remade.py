@@ -95,7 +95,7 @@ class Remade:
             root = found.process()
             if root is not None:
                 # What is killed while it is frozen would not end.
-                thaw_cgroup(root.pid)
+                thaw_cgroup(root)
                 # Children first: the end of a parent may make the kernel continue stopped ones.
                 for process in reversed(processes.family(root)):
                     processes.signal_process(process, signal.SIGKILL)
