@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import count
 from pathlib import Path
+from threading import Event
 from typing import Any, Final
 
 import msgspec
@@ -23,8 +24,11 @@ from shared.messages import Workload
 from shared.settings import Settings
 from shared.vocabulary import EngineName
 from tests.criu import why_not_criu
-from tests.engines.counting import PROGRAM, Counting
+from tests.engines.counting import PROGRAM, Counting, workload_of
 from tests.waiting import wait_until
+from workers.engines.engine import Engine, Image
+from workers.engines.processes import Process
+from workers.node.lock import NodeLock
 
 SCRIPT: Final = Path(__file__).with_name("cri.sh")
 MADE_HERE: Final = Path(__file__).parents[2] / ".cri"
@@ -83,7 +87,7 @@ class Registry:
 
     def tags(self, repository: str) -> list[str]:
         """Return the tags of a repository; none if it is not there."""
-        argv = ["skopeo", "list-tags", "--tls-verify=false", f"docker://{self.name}/{repository}"]
+        argv = ["skopeo", "list-tags", "--tls-verify=false", f"docker://{repository}"]
         found = subprocess.run(argv, capture_output=True, check=False)
         return sorted(msgspec.json.decode(found.stdout)["Tags"]) if found.returncode == 0 else []
 
@@ -137,11 +141,11 @@ class Containerd:
             self.crictl("rmp", pod)
 
     def settings(self, folder: Path) -> Settings:
-        """Return settings of an engine that uses it."""
+        """Return settings of an engine that uses it, with a path of its own in the registry."""
         return Settings.model_validate(
             {
                 "crictl_path": str(MADE_HERE / "bin" / "crictl"),
-                "cri_registry": f"{self.registry.name}/images",
+                "cri_registry": f"{self.registry.name}/images-{next(self.numbers)}",
                 "cri_registry_tls_verify": False,
                 "work_folder": folder,
             }
@@ -255,6 +259,11 @@ class CountingPod(Counting):
         return Workload(EngineName.CRI, "here", container=self.container)
 
     @property
+    def process(self) -> Process:
+        """Return its first process."""
+        return Process(self.pid, workload_of(self.pid).started_at_ticks or 0)
+
+    @property
     def root(self) -> Path:
         """Return its files: those of its image, and what it has written beside them."""
         return Path(f"/proc/{self.pid}/root")
@@ -272,3 +281,17 @@ class CountingPod(Counting):
 
     def _pid(self) -> int:
         return int(self._runtime.ask("inspect", self.container)["info"]["pid"])
+
+
+def frozen_and_stored(engine: Engine, counting: CountingPod, *, name: str, lock: NodeLock) -> Image:
+    """Freeze a container and store it; it stands then."""
+    engine.freeze(counting.workload, lock=lock, stop=Event())
+    return engine.store(counting.workload, name=name, lock=lock, stop=Event())
+
+
+def left(settings: Settings, containerd: Containerd) -> list[str]:
+    """Return what lies in the work folder, and the tags of images in the registry."""
+    folder = settings.work_folder
+    files = [path.name for path in folder.iterdir()] if folder.exists() else []
+    repositories = [f"{settings.cri_registry}/checkpoint-{id_}" for id_ in (17, 18)]
+    return files + [tag for repository in repositories for tag in containerd.registry.tags(repository)]

@@ -103,8 +103,8 @@ class CriEngine:
         family = tree.standing_family(root)
         for earlier in earlier_names(name):
             _remove(self._folder / earlier)
-        expect_free(self._folder, COPIES * sum(map(processes.memory_of, family)), reserve=self._reserve)
         with self._claim(name) as folder:
+            expect_free(folder, COPIES * sum(map(processes.memory_of, family)), reserve=self._reserve)
             started = time.monotonic()
             self._export(container, root, folder / ARCHIVE, lock=lock)
             tree.wait_standing(root)
