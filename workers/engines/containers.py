@@ -18,6 +18,7 @@ from workers.engines.processes import Process
 
 LABEL: Final = "checkpoint.workload"
 ANSWER_SECONDS: Final = 30
+UNKNOWN: Final = "auto"
 SHORT_ID: Final = 12
 
 
@@ -91,6 +92,9 @@ def _aliases(end: Any, *, but: str) -> list[str]:
 
 class Daemon:
     """The Docker daemon that DOCKER_HOST names, else the usual one."""
+
+    def __init__(self) -> None:
+        self._version = UNKNOWN
 
     def info(self) -> dict[str, Any]:
         """Return what the daemon says of itself.
@@ -181,11 +185,14 @@ class Daemon:
     def _asked(self) -> Generator[Any]:
         try:
             address = os.environ.get("DOCKER_HOST")
-            with closing(APIClient(base_url=address, version="auto", timeout=ANSWER_SECONDS)) as client:
+            with closing(APIClient(base_url=address, version=self._version, timeout=ANSWER_SECONDS)) as client:
+                # Asked for once: to answer, the daemon starts runc and others, which takes longer than most questions.
+                self._version = client.api_version
                 yield client
         except NotFound as error:
             raise RunGone(str(error.explanation or error)) from error
         except APIError as error:
+            self._version = UNKNOWN  # an older daemon may have taken its place
             raise EngineUnavailable(f"Docker refused: {error.explanation or error}") from error
         except (DockerException, requests.RequestException) as error:
             raise EngineUnavailable(f"the Docker daemon does not answer: {error}. Is it running?") from error
