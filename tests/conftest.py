@@ -21,6 +21,7 @@ from shared.client import Checkpoints
 from shared.connections import Connections
 from shared.db.migrate import migrate
 from shared.settings import Settings
+from tests.engines.dockerd import a_daemon, why_not_docker
 from workers.node.agent import be_seen
 from workers.node.node import Node
 
@@ -158,6 +159,15 @@ def system(settings: Settings, tmp_path: Path) -> Iterator[System]:
     one = System(settings, tmp_path / "logs")
     yield one
     one.kill_all()
+
+
+@pytest.fixture(scope="session")
+def docker_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The DOCKER_HOST of a daemon of these tests' own; skipped where none can be."""
+    if (why := why_not_docker()) is not None:
+        pytest.skip(f"the engine docker does not work here: {why}")
+    with a_daemon(tmp_path_factory.mktemp("docker")) as host:
+        yield host
 
 
 def _on(database: str) -> str:

@@ -95,10 +95,57 @@ class StartedRun:
         self._starter.wait()
 
 
-class CountingProcess(StartedRun):
-    """A process with a thread and a child, each of which counts in a file of its own.
+class Counting:
+    """A program with a thread and a child, each of which counts in a file of its own, wherever it lives."""
 
-    The child is not marked itself; it is a workload's because its parent is.
+    folder: Path
+    pid: int
+    looks = POLLS
+
+    @staticmethod
+    def begin(folder: Path) -> list[str]:
+        """Make its folder, and return the program."""
+        folder.mkdir()
+        for name in COUNTERS:
+            (folder / name).touch()
+        return [sys.executable, "-c", PROGRAM, str(folder), "main"]
+
+    def counts(self) -> dict[str, list[int]]:
+        """Return what each of its counters has counted so far."""
+        return {name: [int(line) for line in (self.folder / name).read_text().splitlines()] for name in COUNTERS}
+
+    def pids(self) -> dict[str, int]:
+        """Return the pid or thread id of each of its counters."""
+        (thread,) = {int(task.name) for task in _tasks(self.pid)} - {self.pid}
+        (child,) = set(session_members(self.pid)) - {self.pid}
+        return {"main": self.pid, "thread": thread, "child": child}
+
+    def is_kept_still(self) -> bool:
+        """Whether every thread of every process is stopped."""
+        return session_states(self.pid) == {"T"}
+
+    def assert_runs(self) -> None:
+        """Every counter goes on, and none has skipped or repeated a number."""
+        before = self.counts()
+        wait_until(lambda: all(len(now) > len(before[name]) for name, now in self.counts().items()))
+        self.assert_counted_without_gap()
+
+    def assert_stands(self) -> None:
+        """No thread of any process runs, and over many looks no counter goes on."""
+        before = self.counts()
+        for _ in range(self.looks):
+            assert self.is_kept_still()
+            assert self.counts() == before
+
+    def assert_counted_without_gap(self) -> None:
+        """Each counter has counted 1, 2, 3 and so on."""
+        for name, numbers in self.counts().items():
+            gaps = [pair for pair in pairwise([0, *numbers]) if pair[1] != pair[0] + 1]
+            assert gaps == [], name
+
+
+class CountingProcess(Counting, StartedRun):
+    """A process that counts. Its child is not marked itself; it is a workload's because its parent is.
 
     Args:
         folder: For its files.
@@ -115,41 +162,9 @@ class CountingProcess(StartedRun):
         engine: EngineName = EngineName.SIMULATE,
         pids: Literal["own", "shared"] = "shared",
     ) -> None:
-        folder.mkdir()
-        for name in COUNTERS:
-            (folder / name).touch()
-        argv = [sys.executable, "-c", PROGRAM, str(folder), "main"]
+        argv = self.begin(folder)
         super().__init__(folder, argv, {"COUNTING": PROGRAM, **mark}, engine=engine, pids=pids)
         wait_until(lambda: all(self.counts().values()))
-
-    def counts(self) -> dict[str, list[int]]:
-        """Return what each of its counters has counted so far."""
-        return {name: [int(line) for line in (self.folder / name).read_text().splitlines()] for name in COUNTERS}
-
-    def pids(self) -> dict[str, int]:
-        """Return the pid or thread id of each of its counters."""
-        (thread,) = {int(task.name) for task in _tasks(self.pid)} - {self.pid}
-        (child,) = set(session_members(self.pid)) - {self.pid}
-        return {"main": self.pid, "thread": thread, "child": child}
-
-    def assert_runs(self) -> None:
-        """Every counter goes on, and none has skipped or repeated a number."""
-        before = self.counts()
-        wait_until(lambda: all(len(now) > len(before[name]) for name, now in self.counts().items()))
-        self.assert_counted_without_gap()
-
-    def assert_stands(self) -> None:
-        """No thread of any process runs, and over many looks no counter goes on."""
-        before = self.counts()
-        for _ in range(POLLS):
-            assert session_states(self.pid) == {"T"}
-            assert self.counts() == before
-
-    def assert_counted_without_gap(self) -> None:
-        """Each counter has counted 1, 2, 3 and so on."""
-        for name, numbers in self.counts().items():
-            gaps = [pair for pair in pairwise([0, *numbers]) if pair[1] != pair[0] + 1]
-            assert gaps == [], name
 
 
 def workload_of(pid: int) -> Workload:

@@ -1,28 +1,27 @@
-"""A Docker daemon of the tests' own, with a criu that works, and containers that count."""
+"""A Docker daemon of the tests' own, with a criu that works, and containers in which this machine's Python runs."""
 
 import io
 import os
 import shutil
 import subprocess
+import sys
 import tarfile
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from itertools import pairwise
 from pathlib import Path
-
-import msgspec
+from typing import Final
 
 from shared.messages import Workload
 from shared.vocabulary import EngineName
 from tests.criu import criu_path, why_not_criu
+from tests.engines.counting import PROGRAM, Counting
 from tests.waiting import wait_until
 
-IMAGE = "local/counting:1"
-COUNTERS = ("main", "child")
-COUNT = "n=0; while :; do n=$((n+1)); echo $n >> /out/{name}; done"
-PROGRAM = f"echo kept > /layer; ({COUNT.format(name='child')}) & {COUNT.format(name='main')}"
-POLLS = 20
-TOGETHER = ("dockerd", "docker", "busybox")
+IMAGE: Final = "local/nothing:1"
+LABEL: Final = {"checkpoint.workload": "1"}
+TOGETHER: Final = ("dockerd", "docker")
+# All that a program needs is this machine's own; the image itself is empty.
+SHARED: Final = sorted({Path(path) for path in ("/lib", "/lib64", "/usr", sys.base_prefix, sys.prefix)})
 
 
 def why_not_docker() -> str | None:
@@ -31,8 +30,13 @@ def why_not_docker() -> str | None:
         return "a Docker daemon needs root"
     missing = [name for name in TOGETHER if shutil.which(name) is None]
     if missing:
-        return f"not installed: {', '.join(missing)} (apt-get install docker.io busybox-static)"
+        return f"not installed: {', '.join(missing)} (apt-get install docker.io)"
     return why_not_criu()
+
+
+def criu_options(host: str) -> Path:
+    """Return where the criu of a daemon of ours looks for options; there are none at first."""
+    return Path(host.removeprefix("unix://")).with_name("criu.conf")
 
 
 @contextmanager
@@ -42,6 +46,7 @@ def a_daemon(folder: Path) -> Generator[str]:
     argv = ["dockerd", "--experimental", "--host", host, "--data-root", f"{folder}/data", "--exec-root"]
     argv += [f"{folder}/exec", "--pidfile", f"{folder}/pid", "--iptables=false", "--ip-forward=false", "--bridge=none"]
     environment = os.environ | {"PATH": f"{Path(criu_path()).parent}:{os.environ['PATH']}"}
+    environment |= {"CRIU_CONFIG_FILE": str(criu_options(host))}
     with (folder / "log").open("wb") as log:
         daemon = subprocess.Popen(argv, env=environment, stdout=log, stderr=log, start_new_session=True)
     try:
@@ -49,10 +54,11 @@ def a_daemon(folder: Path) -> Generator[str]:
         subprocess.run(["docker", "--host", host, "import", "-", IMAGE], input=_image(), check=True)
         yield host
     finally:
-        everything = docker(host, "ps", "--all", "--quiet", check=False).stdout.split()
-        docker(host, "rm", "--force", *everything, check=False)
+        remove_containers(host)
         daemon.terminate()
         daemon.wait()
+        # After a container on the network of the machine it stays mounted, and its folder could not be removed.
+        subprocess.run(["umount", f"{folder}/exec/netns/default"], stderr=subprocess.DEVNULL, check=False)
 
 
 def docker(host: str, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -60,74 +66,121 @@ def docker(host: str, *arguments: str, check: bool = True) -> subprocess.Complet
     return subprocess.run(["docker", "--host", host, *arguments], capture_output=True, text=True, check=check)
 
 
+def containers(host: str, *filters: str) -> list[str]:
+    """Return the names of all containers of a daemon that pass some filters, running or not."""
+    argv = [f"--filter={one}" for one in filters]
+    return sorted(docker(host, "ps", "--all", "--format", "{{.Names}}", *argv).stdout.split())
+
+
+def remove_containers(host: str) -> None:
+    """End and remove all containers of a daemon."""
+    if names := containers(host):
+        docker(host, "rm", "--force", "--volumes", *names, check=False)
+
+
+def dumps_kept(host: str) -> list[str]:
+    """Return the names of the dumps that a daemon keeps beside its containers."""
+    root = docker(host, "info", "--format", "{{.DockerRootDir}}").stdout.strip()
+    return [path.name for path in Path(root).glob("containers/*/checkpoints/*")]
+
+
 def _image() -> bytes:
-    """Return a root with nothing but a static shell."""
+    """Return a root with nothing in it but an empty folder."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as archive:
-        archive.add(shutil.which("busybox") or "", "bin/sh")
+        folder = tarfile.TarInfo("empty")
+        folder.type, folder.mode = tarfile.DIRTYPE, 0o755
+        archive.addfile(folder)
     return packed.getvalue()
 
 
-class CountingContainer:
-    """A container with two processes, each of which counts in a file of its own.
+class StartedContainer:
+    """A run in a container, with its output nowhere; its folder is at the same place in there.
 
     Args:
         host: Its daemon.
         folder: For its files.
-        label: What marks it as a workload; empty: nothing.
+        argv: The program.
+        environment: All of it.
+        labels: What marks it as a workload; empty: nothing.
+        options: More for `docker run`.
     """
 
-    def __init__(self, host: str, folder: Path, *, label: str = "checkpoint.workload=1") -> None:
-        self._host = host
+    def __init__(
+        self,
+        host: str,
+        folder: Path,
+        argv: list[str],
+        environment: Mapping[str, str],
+        *,
+        labels: Mapping[str, str] = LABEL,
+        options: tuple[str, ...] = (),
+    ) -> None:
+        self.host = host
         self.folder = folder
-        folder.mkdir()
-        for name in COUNTERS:
-            (folder / name).touch()
-        argv = ["run", "--detach", "--network=none", f"--volume={folder}:/out", "--label", label or "other=1"]
-        self.container = docker(host, *argv, IMAGE, "/bin/sh", "-c", PROGRAM).stdout.strip()
-        wait_until(lambda: all(self.counts().values()))
+        self.argv = argv
+        run = ["run", "--detach", "--log-driver=none", f"--volume={folder}:{folder}"]
+        run += [f"--volume={path.resolve()}:{path}:ro" for path in SHARED if path.exists()]
+        run += [f"--env={name}={value}" for name, value in environment.items()]
+        run += [f"--label={name}={value}" for name, value in labels.items()]
+        self.container = docker(host, *run, *(options or ["--network=none"]), IMAGE, *argv).stdout.strip()
+        self.pid = self._pid()
 
     @property
     def workload(self) -> Workload:
         """Return what an upstream would say of it."""
         return Workload(EngineName.DOCKER, "here", container=self.container)
 
+    @property
+    def name(self) -> str:
+        """Return what its daemon calls it now; nothing if it is gone."""
+        return self._inspect("{{.Name}}").lstrip("/")
+
+    @property
+    def state(self) -> str:
+        """Return what the daemon says of it: `running`, `paused`, or nothing if it is gone."""
+        return self._inspect("{{.State.Status}}")
+
     def moved_to(self, workload: Workload) -> None:
         """Take note of where it lives now."""
         assert workload.container is not None
         self.container = workload.container
+        self.pid = self._pid()
 
-    def counts(self) -> dict[str, list[int]]:
-        """Return what each of its counters has counted so far; a line in the making counts as none."""
-        texts = {name: (self.folder / name).read_text() for name in COUNTERS}
-        return {name: [int(line) for line in text.splitlines(keepends=True) if line[-1] == "\n"]
-                for name, text in texts.items()}  # fmt: skip
+    def exec(self, *argv: str) -> str:
+        """Run a command in it, and return what that says."""
+        return docker(self.host, "exec", self.container, *argv).stdout
 
-    def sizes(self) -> list[int]:
-        """Return how much each counter has written."""
-        return [(self.folder / name).stat().st_size for name in COUNTERS]
+    def end(self) -> None:
+        """Remove it."""
+        docker(self.host, "rm", "--force", self.container, check=False)
 
-    def assert_runs(self) -> None:
-        """Every counter goes on, and none has skipped or repeated a number."""
-        before = self.sizes()
-        wait_until(lambda: all(now > then for now, then in zip(self.sizes(), before, strict=True)))
-        for name, numbers in self.counts().items():
-            assert [pair for pair in pairwise([0, *numbers]) if pair[1] != pair[0] + 1] == [], name
+    def _pid(self) -> int:
+        return int(self._inspect("{{.State.Pid}}"))
 
-    def assert_stands(self) -> None:
-        """Over many looks no counter goes on."""
-        before = self.sizes()
-        for _ in range(POLLS):
-            docker(self._host, "version")  # which takes a while, in which a process that runs would count
-            assert self.sizes() == before
+    def _inspect(self, what: str) -> str:
+        return docker(self.host, "inspect", "--format", what, self.container, check=False).stdout.strip()
 
-    def state(self) -> str:
-        """Return what the daemon says of it: `running`, `paused`, or nothing if it is gone."""
-        return docker(
-            self._host, "inspect", "--format", "{{.State.Status}}", self.container, check=False
-        ).stdout.strip()
 
-    def layer_file(self) -> str:
-        """Return what the workload wrote beside its image, as its container has it now."""
-        found = docker(self._host, "inspect", self.container).stdout
-        return Path(msgspec.json.decode(found)[0]["GraphDriver"]["Data"]["UpperDir"], "layer").read_text()
+class CountingContainer(Counting, StartedContainer):
+    """A container that counts; a look at it takes longer than one at a process.
+
+    Args:
+        host: Its daemon.
+        folder: For its files.
+        mark: Its labels; empty for a container that must not be touched.
+        options: More for `docker run`.
+    """
+
+    looks = 20
+
+    def __init__(
+        self, host: str, folder: Path, mark: Mapping[str, str] = LABEL, *, options: tuple[str, ...] = ()
+    ) -> None:
+        argv = self.begin(folder)
+        super().__init__(host, folder, argv, {"COUNTING": PROGRAM}, labels=mark, options=options)
+        wait_until(lambda: all(self.counts().values()))
+
+    def is_kept_still(self) -> bool:
+        """Whether its daemon keeps it still, or every thread of every process is stopped."""
+        return self.state == "paused" or super().is_kept_still()

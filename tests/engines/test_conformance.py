@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from threading import Event
 
-import msgspec
 import pytest
 
 from shared.errors import EngineRevoked, RunGone
@@ -29,16 +28,10 @@ def a_frozen_workload(engine_case: EngineCase, lock: NodeLock) -> Freeze:
         engine_case.engine.freeze(workload, lock=lock, stop=NEVER)
         image = engine_case.engine.store(workload, name=NAME, lock=lock, stop=NEVER)
         for _ in range(2):
-            engine_case.engine.kill(workload)
+            engine_case.kill(image, workload)
         return Frozen(counting, workload, image)
 
     return freeze
-
-
-def earlier_process_with_the_same_pid(workload: Workload) -> Workload:
-    """Return what an upstream said of an earlier process that had this pid."""
-    assert workload.started_at_ticks is not None
-    return msgspec.structs.replace(workload, started_at_ticks=workload.started_at_ticks - 1)
 
 
 def test_a_node_is_told_whether_it_can(engine_case: EngineCase) -> None:
@@ -127,7 +120,7 @@ def test_each_epoch_stores_its_own_image(engine_case: EngineCase, lock: NodeLock
 
     assert first.location != second.location
     workload = counting.workload
-    engine_case.engine.kill(workload)
+    engine_case.kill(second, workload)
     held = engine_case.engine.restore(second, name="17-3", workload=workload, lock=lock, stop=NEVER)
     counting.moved_to(held)
     assert engine_case.engine.is_standing(held)
@@ -168,7 +161,7 @@ def test_a_restored_workload_is_frozen_and_restored_again(
 
         engine.freeze(workload, lock=lock, stop=NEVER)
         image = engine.store(workload, name=f"{id_}-1", lock=lock, stop=NEVER)
-        engine.kill(workload)
+        engine_case.kill(image, workload)
 
     held = engine.restore(image, name="19-2", workload=workload, lock=lock, stop=NEVER)
     counting.moved_to(held)
@@ -235,14 +228,16 @@ def test_nothing_is_left_of_a_checkpoint_that_was_discarded(
     engine_case.engine.freeze(workload, lock=lock, stop=NEVER)
     kept = engine_case.engine.store(workload, name="18-1", lock=lock, stop=NEVER)
     held = engine_case.engine.restore(frozen.image, name="17-2", workload=frozen.workload, lock=lock, stop=NEVER)
+    frozen.counting.moved_to(held)
 
     for _ in range(2):
         engine_case.engine.clear("17-3", keep=None)
 
-    assert engine_case.engine.leaves_standing(frozen.image.location) or session_members(held.pid or 0) == []
-    assert [path.name for path in engine_case.left() if path.name != "18-1"] == []
+    is_left = engine_case.engine.leaves_standing(frozen.image.location)
+    assert is_left or session_members(frozen.counting.pid) == []
+    assert [name for name in engine_case.left() if name != "18-1"] == []
     other.assert_stands()
-    engine_case.engine.kill(workload)
+    engine_case.kill(kept, workload)
     other.moved_to(engine_case.engine.restore(kept, name="18-2", workload=workload, lock=lock, stop=NEVER))
     other.assert_stands()
 
@@ -256,10 +251,9 @@ def test_a_workload_that_is_gone_is_said_to_be(engine_case: EngineCase, lock: No
     assert_gone(engine_case, gone, lock)
 
 
-def test_a_pid_that_is_used_again_is_never_touched(engine_case: EngineCase, lock: NodeLock) -> None:
-    """Another process that has the pid now is neither stopped nor continued."""
-    counting = engine_case.start()
-    earlier = earlier_process_with_the_same_pid(counting.workload)
+def test_what_only_has_the_pid_or_name_of_a_workload_is_never_touched(engine_case: EngineCase, lock: NodeLock) -> None:
+    """Another process that has the pid now, or container that has the name, is neither stopped nor continued."""
+    counting, earlier = engine_case.start_again()
 
     assert_gone(engine_case, earlier, lock)
     counting.assert_runs()
@@ -269,12 +263,14 @@ def test_a_pid_that_is_used_again_is_never_touched(engine_case: EngineCase, lock
     counting.assert_stands()
 
 
-@pytest.mark.parametrize("mark", [{}, {"CHECKPOINT_WORKLOAD": "0"}, {"NOT_CHECKPOINT_WORKLOAD": "1"}])
-def test_what_is_not_marked_is_never_touched(engine_case: EngineCase, lock: NodeLock, mark: dict[str, str]) -> None:
+@pytest.mark.parametrize("wrong", ["{mark}=0", "NOT_{mark}=1", "another=1"])
+def test_what_is_not_marked_is_never_touched(engine_case: EngineCase, lock: NodeLock, wrong: str) -> None:
     """A wrong or forged message cannot freeze a database, nor continue what somebody else stopped."""
-    counting = engine_case.start(mark=mark)
+    [(name, value)] = engine_case.mark.items()
+    mark = wrong.format(mark=name).split("=")
+    counting = engine_case.start(mark=dict([mark]))
 
-    with pytest.raises(RunGone, match="CHECKPOINT_WORKLOAD=1"):
+    with pytest.raises(RunGone, match=f"{name}={value}"):
         engine_case.engine.freeze(counting.workload, lock=lock, stop=NEVER)
     assert_gone(engine_case, counting.workload, lock)
 

@@ -1,206 +1,149 @@
-"""The engine `docker` with a real daemon: nothing runs while frozen or held, nothing is counted twice or left out."""
+"""What the engine `docker` promises beyond the conformance suite: names, files, modes; with a real daemon."""
 
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from threading import Event
 
+import msgspec
 import pytest
 
-from shared.errors import EngineRevoked, EngineUnavailable, EngineUnsupported, RunGone
-from shared.messages import Workload
+from shared.errors import EngineUnavailable, EngineUnsupported
 from shared.settings import Settings
-from shared.vocabulary import EngineName
-from tests.engines.dockerd import CountingContainer, a_daemon, docker, why_not_docker
+from tests.engines.counting import session_members
+from tests.engines.dockerd import CountingContainer, docker
 from workers.engines.docker import DockerEngine
+from workers.engines.engine import Image
 from workers.node.lock import NodeLock
 
 NEVER = Event()
 Start = Callable[..., CountingContainer]
-
-
-@pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A daemon of the tests' own; skipped where none can be."""
-    if (why := why_not_docker()) is not None:
-        pytest.skip(f"the engine docker does not work here: {why}")
-    with a_daemon(tmp_path_factory.mktemp("docker")) as host:
-        yield host
-
-
-@pytest.fixture
-def settings(tmp_path: Path, host: str, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """Settings with folders of the test's own."""
-    monkeypatch.setenv("DOCKER_HOST", host)
-    return Settings.model_validate({"work_folder": tmp_path / "work", "image_store": (tmp_path / "images").as_uri()})
-
-
-@pytest.fixture(params=["checkpoint", "pause"])
-def engine(request: pytest.FixtureRequest, settings: Settings) -> DockerEngine:
-    """The engine in each of its modes."""
-    return DockerEngine(settings.model_copy(update={"docker_mode": request.param}))
+# As root, some files with a mode, an owner and a time of their own; one of the image's is removed.
+WRITE = """
+import os
+os.makedirs("/made/here")
+with open("/made/here/file", "w") as file:
+    file.write("kept")
+os.chown("/made/here/file", 12, 34)
+os.chmod("/made/here/file", 0o640)
+os.utime("/made/here/file", (1_000_000_000, 1_000_000_000))
+os.rmdir("/empty")
+"""
+SHOW = """
+import os
+status = os.stat("/made/here/file")
+with open("/made/here/file") as file:
+    print(file.read(), os.path.exists("/empty"))
+print(status.st_uid, status.st_gid, oct(status.st_mode), int(status.st_mtime))
+"""
 
 
 @pytest.fixture
-def start(host: str, tmp_path: Path) -> Iterator[Start]:
-    """Start containers that count; they are removed after the test."""
-    started: list[CountingContainer] = []
-
-    def start(**how: str) -> CountingContainer:
-        started.append(CountingContainer(host, tmp_path / f"counting-{len(started)}", **how))
-        return started[-1]
-
-    yield start
-    for one in started:
-        docker(host, "rm", "--force", one.container, check=False)
+def engine(docker_settings: Settings) -> DockerEngine:
+    """The engine, of a daemon that makes checkpoints."""
+    return DockerEngine(docker_settings)
 
 
-def test_a_frozen_container_stands_and_goes_on(engine: DockerEngine, start: Start, lock: NodeLock) -> None:
-    """Each call may come twice; the agent finds it by whatever an upstream calls it."""
-    engine.probe()
-    counting = start()
-    for _ in range(2):
-        engine.freeze(counting.workload, lock=lock, stop=NEVER)
-    counting.assert_stands()
-    assert engine.is_standing(counting.workload)
-    assert counting.workload in engine.standing(node="here")
-
-    for _ in range(2):
-        engine.thaw(counting.workload)
-    counting.assert_runs()
-    assert not engine.is_standing(counting.workload)
-    assert engine.standing(node="here") == []
-
-
-def test_it_stands_while_it_is_stored_and_goes_on_when_its_offer_is_refused(
-    engine: DockerEngine, start: Start, lock: NodeLock, settings: Settings
-) -> None:
-    """As if nothing had been; the next time it is frozen and stored again."""
-    counting = start()
-    for epoch in (1, 2):
-        engine.freeze(counting.workload, lock=lock, stop=NEVER)
-        before = counting.sizes()
-        image = engine.store(counting.workload, name=f"17-{epoch}", lock=lock, stop=NEVER)
-        assert counting.sizes() == before
-        assert counting.state() == "paused"
-        engine.thaw(counting.workload)
-        counting.assert_runs()
-        engine.discard(image.location)
-        assert left(settings) == []
-
-
-def test_a_restored_container_is_held_until_it_is_permitted(
-    engine: DockerEngine, start: Start, lock: NodeLock, settings: Settings
-) -> None:
-    """In another container, with what the first had written; and it is frozen and restored once more."""
-    counting = start()
-    for checkpoint in (17, 18):
-        workload = counting.workload
-        engine.freeze(workload, lock=lock, stop=NEVER)
-        image = engine.store(workload, name=f"{checkpoint}-1", lock=lock, stop=NEVER)
-        before = counting.sizes()
-        if not engine.leaves_standing(image.location):
-            engine.kill(workload)
-            assert counting.state() == ""
-
-        held = engine.restore(image, name=f"{checkpoint}-2", workload=workload, lock=lock, stop=NEVER)
-        again = engine.restore(image, name=f"{checkpoint}-2", workload=workload, lock=lock, stop=NEVER)
-        assert again == held
-        counting.moved_to(held)
-
-        counting.assert_stands()
-        assert counting.sizes() == before
-        assert engine.is_standing(held)
-        assert held in engine.standing(node="here")
-        assert counting.layer_file() == "kept\n"
-        for _ in range(2):
-            engine.permit(held)
-        counting.assert_runs()
-        engine.clear(f"{checkpoint}-2", keep=held)
-        assert left(settings) == []
-        counting.assert_runs()
-
-
-def test_what_was_never_permitted_is_cleared(start: Start, lock: NodeLock, settings: Settings) -> None:
-    """A later claim takes its place; in the end no container and no image is left."""
-    engine = DockerEngine(settings)
-    counting = start()
+def freeze_and_store(engine: DockerEngine, counting: CountingContainer, lock: NodeLock) -> Image:
+    """Freeze a container and store its image."""
     engine.freeze(counting.workload, lock=lock, stop=NEVER)
-    image = engine.store(counting.workload, name="17-1", lock=lock, stop=NEVER)
+    return engine.store(counting.workload, name="17-1", lock=lock, stop=NEVER)
+
+
+def restore(engine: DockerEngine, image: Image, counting: CountingContainer, lock: NodeLock) -> None:
+    """Restore it and let it run."""
+    held = engine.restore(image, name="17-2", workload=counting.workload, lock=lock, stop=NEVER)
+    counting.moved_to(held)
+    engine.permit(held)
+
+
+def test_what_a_container_wrote_beside_its_volumes_comes_back(
+    engine: DockerEngine, a_counting_container: Start, lock: NodeLock
+) -> None:
+    """With its owners, modes and times; and what it removed of its image stays removed."""
+    counting = a_counting_container()
+    python = counting.argv[0]
+    counting.exec(python, "-c", WRITE)
+    image = freeze_and_store(engine, counting, lock)
     engine.kill(counting.workload)
-    first = engine.restore(image, name="17-2", workload=counting.workload, lock=lock, stop=NEVER)
-    second = engine.restore(image, name="17-3", workload=counting.workload, lock=lock, stop=NEVER)
 
-    assert (engine.is_standing(first), engine.is_standing(second)) == (False, True)
-    for _ in range(2):
-        engine.clear("17-3", keep=None)
-    assert engine.standing(node="here") == []
-    assert left(settings) == []
+    restore(engine, image, counting, lock)
+
+    assert counting.exec(python, "-c", SHOW).split() == ["kept", "False", "12", "34", "0o100640", "1000000000"]
 
 
-@pytest.mark.parametrize("label", ["", "checkpoint.workload=0", "workload=1"])
-def test_what_is_not_marked_is_never_touched(engine: DockerEngine, start: Start, lock: NodeLock, label: str) -> None:
-    """A forged message cannot freeze a database, nor end it."""
-    counting = start(label=label)
-    with pytest.raises(RunGone, match=r"checkpoint\.workload=1"):
-        engine.freeze(counting.workload, lock=lock, stop=NEVER)
-    with pytest.raises(RunGone):
-        engine.store(counting.workload, name="17-1", lock=lock, stop=NEVER)
-    engine.kill(counting.workload)
-    engine.thaw(counting.workload)
-    counting.assert_runs()
+def test_it_is_found_by_whatever_an_upstream_calls_it(
+    engine: DockerEngine, a_counting_container: Start, lock: NodeLock
+) -> None:
+    """By its id, the short one, and its name: each is among what stands, for whoever compares them with rows."""
+    counting = a_counting_container(options=("--network=none", "--name=by-name"))
+    called = [counting.container, counting.container[:12], "by-name"]
+    workloads = [msgspec.structs.replace(counting.workload, container=name) for name in called]
+
+    engine.freeze(workloads[2], lock=lock, stop=NEVER)
+
+    assert engine.standing(node="here") == workloads
+    assert all(map(engine.is_standing, workloads))
 
 
+@pytest.mark.parametrize("mark", [{"another": "1"}, {"checkpoint.workload": "1"}])
 def test_a_foreign_container_with_the_name_of_a_restore_is_never_touched(
-    start: Start, lock: NodeLock, settings: Settings, host: str
+    engine: DockerEngine, a_counting_container: Start, lock: NodeLock, mark: dict[str, str]
 ) -> None:
     """Neither taken for the restored one, nor removed; the restore fails and says whose name it is."""
-    engine = DockerEngine(settings)
-    counting, foreign = start(), start(label="")
-    docker(host, "rename", foreign.container, "checkpoint-17-2")
-    engine.freeze(counting.workload, lock=lock, stop=NEVER)
-    image = engine.store(counting.workload, name="17-1", lock=lock, stop=NEVER)
+    counting, foreign = a_counting_container(), a_counting_container(mark=mark)
+    docker(foreign.host, "rename", foreign.container, "checkpoint-17-2")
+    image = freeze_and_store(engine, counting, lock)
 
-    with pytest.raises(EngineUnavailable, match="no workload has the name checkpoint-17-2"):
+    with pytest.raises(EngineUnavailable, match="checkpoint-17-2"):
         engine.restore(image, name="17-2", workload=counting.workload, lock=lock, stop=NEVER)
     engine.clear("17-2", keep=None)
 
     foreign.assert_runs()
 
 
-def test_a_container_that_is_gone_is_said_to_be(engine: DockerEngine, lock: NodeLock) -> None:
-    """As after a reboot; thaw, kill and permit have nothing left to do."""
-    gone = Workload(EngineName.DOCKER, "here", container="never-was")
-    with pytest.raises(RunGone, match="no container never-was"):
-        engine.freeze(gone, lock=lock, stop=NEVER)
-    engine.thaw(gone)
-    engine.permit(gone)
-    engine.kill(gone)
-    assert not engine.is_standing(gone)
+def test_what_another_system_restored_is_never_touched(
+    engine: DockerEngine, docker_settings: Settings, a_counting_container: Start, lock: NodeLock, tmp_path: Path
+) -> None:
+    """Two systems that share a daemon count their checkpoints each for itself."""
+    other = DockerEngine(docker_settings.model_copy(update={"work_folder": tmp_path / "another"}))
+    theirs = a_counting_container()
+    image = freeze_and_store(other, theirs, lock)
+    other.kill(theirs.workload)
+    restore(other, image, theirs, lock)
+
+    engine.clear("17-2", keep=None)
+
+    theirs.assert_runs()
 
 
-def test_a_revoked_checkpoint_pauses_nothing(engine: DockerEngine, start: Start, lock: NodeLock) -> None:
-    """A wait that ended before the freeze leaves its container alone."""
-    counting, revoked = start(), Event()
-    revoked.set()
-    with pytest.raises(EngineRevoked):
-        engine.freeze(counting.workload, lock=lock, stop=revoked)
+def test_a_container_that_only_was_paused_is_not_ended_after_the_mode_has_changed(
+    engine: DockerEngine, docker_settings: Settings, a_counting_container: Start, lock: NodeLock
+) -> None:
+    """The location says how it was frozen, not the setting."""
+    counting = a_counting_container()
+    image = freeze_and_store(DockerEngine(docker_settings.model_copy(update={"docker_mode": "pause"})), counting, lock)
+    assert engine.leaves_standing(image.location)
+
+    restore(engine, image, counting, lock)
+
     counting.assert_runs()
 
 
-def test_a_paused_container_is_not_ended_after_the_mode_has_changed(
-    start: Start, lock: NodeLock, settings: Settings
+def test_a_folder_that_is_named_by_a_symbolic_link_is_mounted_again(
+    engine: DockerEngine, a_counting_container: Start, lock: NodeLock, tmp_path: Path
 ) -> None:
-    """The location says how it was frozen, not the setting."""
-    paused = DockerEngine(settings.model_copy(update={"docker_mode": "pause"}))
-    counting = start()
-    paused.freeze(counting.workload, lock=lock, stop=NEVER)
-    image = paused.store(counting.workload, name="17-1", lock=lock, stop=NEVER)
+    """CRIU itself follows none."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    binds = (f"--volume={tmp_path}/link:/one", f"--mount=type=bind,source={tmp_path}/link,target=/two")
+    counting = a_counting_container(options=("--network=none", *binds))
+    image = freeze_and_store(engine, counting, lock)
+    engine.kill(counting.workload)
+    assert session_members(counting.pid) == []
 
-    now = DockerEngine(settings.model_copy(update={"docker_mode": "checkpoint"}))
-    assert now.leaves_standing(image.location)
-    held = now.restore(image, name="17-2", workload=counting.workload, lock=lock, stop=NEVER)
-    now.permit(held)
+    restore(engine, image, counting, lock)
+
     counting.assert_runs()
 
 
@@ -212,9 +155,3 @@ def test_a_daemon_that_is_away_is_said_to_be(monkeypatch: pytest.MonkeyPatch, tm
     with pytest.raises(EngineUnsupported, match="does not answer"):
         DockerEngine(Settings.model_validate({"image_store": tmp_path.as_uri()})).probe()
     gc.collect()
-
-
-def left(settings: Settings) -> list[str]:
-    """Return what lies in the folders of work and of images."""
-    folders = [settings.work_folder, Path(settings.image_store.removeprefix("file://"))]
-    return [path.name for folder in folders if folder.exists() for path in folder.iterdir()]

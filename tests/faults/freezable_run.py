@@ -11,6 +11,7 @@ import msgspec
 from shared.messages import Workload
 from shared.vocabulary import EngineName
 from tests.engines.counting import MARK, StartedRun, session_members, session_states
+from tests.engines.dockerd import StartedContainer
 from tests.waiting import wait_until
 
 # Reads the number of a wait that is over. One that it has passed is ignored, and answered again.
@@ -31,28 +32,31 @@ while True:
 """
 
 
-class FreezableRun(StartedRun):
-    """One run: an id, its process wherever that lives now, its ledger.
+class Freezable:
+    """A program with a ledger and an inbox; its platform is told where it lives."""
 
-    Args:
-        folder: For its files.
-        node: The node's name in its workload.
-    """
+    id: str
+    pid: int
+    _registered: Workload
+    _inbox: Path
+    _ledger: Path
 
-    def __init__(self, folder: Path, *, node: str) -> None:
+    def begin(self, folder: Path) -> list[str]:
+        """Make its folder, and return the program."""
         folder.mkdir()
         self.id = f"run-{uuid4().hex[:12]}"
         self._ledger, self._inbox = folder / "ledger", folder / "inbox"
         self._inbox.touch()
-        argv = [sys.executable, "-S", "-I", "-c", PROGRAM, str(self._ledger), str(self._inbox)]
-        super().__init__(folder, argv, MARK | {"PATH": os.defpath}, engine=EngineName.PROCESS)
-        wait_until(lambda: self._ledger.exists() and self._ledger.stat().st_size > 0)
-        self._registered = msgspec.structs.replace(super().workload, node=node)
+        return [sys.executable, "-S", "-I", "-c", PROGRAM, str(self._ledger), str(self._inbox)]
 
-    @property
-    def workload(self) -> Workload:
-        """Return where it lives, as its platform was told last."""
-        return self._registered
+    def register(self, workload: Workload, *, node: str) -> None:
+        """Wait until it has begun, and note where it lives."""
+        wait_until(lambda: self._ledger.exists() and self._ledger.stat().st_size > 0)
+        self._registered = msgspec.structs.replace(workload, node=node)
+
+    def moved_to(self, workload: Workload) -> None:
+        """Take note of where it lives now."""
+        raise NotImplementedError
 
     def hear(self, number: int, *, workload: Any) -> None:
         """Give the process a continuation; it reads it when it runs."""
@@ -75,3 +79,45 @@ class FreezableRun(StartedRun):
     def lives(self) -> bool:
         """Whether the process has not ended; one that is frozen away has."""
         return session_members(self.pid) != []
+
+
+class FreezableRun(StartedRun, Freezable):
+    """One run: an id, its process wherever that lives now, its ledger.
+
+    Args:
+        folder: For its files.
+        node: The node's name in its workload.
+    """
+
+    def __init__(self, folder: Path, *, node: str) -> None:
+        argv = self.begin(folder)
+        super().__init__(folder, argv, MARK | {"PATH": os.defpath}, engine=EngineName.PROCESS)
+        self.register(super().workload, node=node)
+
+    @property
+    def workload(self) -> Workload:
+        """Return where it lives, as its platform was told last."""
+        return self._registered
+
+
+class FreezableContainer(StartedContainer, Freezable):
+    """One run in a container of the daemon that DOCKER_HOST names.
+
+    Args:
+        folder: For its files.
+        node: The node's name in its workload.
+    """
+
+    def __init__(self, folder: Path, *, node: str) -> None:
+        super().__init__(os.environ["DOCKER_HOST"], folder, self.begin(folder), {})
+        self.register(super().workload, node=node)
+
+    @property
+    def workload(self) -> Workload:
+        """Return where it lives, as its platform was told last."""
+        return self._registered
+
+    @property
+    def stands(self) -> bool:
+        """Whether its daemon keeps it still, or any thread is stopped."""
+        return self.state == "paused" or super().stands

@@ -5,6 +5,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Thread
+from typing import Final
 
 from upstream import dependency_id
 
@@ -16,15 +17,20 @@ from shared.replies import take_replies
 from shared.settings import Settings
 from shared.vocabulary import EngineName
 from tests.faults.doors import RECEIPTS, Door, RepeatingDoor, SureDoor
-from tests.faults.freezable_run import FreezableRun
+from tests.faults.freezable_run import FreezableContainer, FreezableRun
 from tests.faults.waiting_run import WaitingRun
+
+KINDS: Final[dict[str, type[FreezableRun | FreezableContainer]]] = {
+    EngineName.PROCESS: FreezableRun,
+    EngineName.DOCKER: FreezableContainer,
+}
 
 
 @dataclass(slots=True)
 class Life:
     """What the platform knows of one run."""
 
-    run: WaitingRun | FreezableRun
+    run: WaitingRun | FreezableRun | FreezableContainer
     door: Door
     over_at: dict[int, float] = field(default_factory=dict[int, float])  # when a wait's end was first told
     went_on_at: dict[int, float] = field(default_factory=dict[int, float])
@@ -69,8 +75,9 @@ class LedgerPlatform:
 
     def add(self, door: Door) -> Life:
         """Start a run that speaks through a door."""
-        kind = FreezableRun if self._settings.engines == EngineName.PROCESS else WaitingRun
-        run = kind(self._folder / str(len(self.lives)), node=self._settings.node)
+        run = KINDS.get(self._settings.engines, WaitingRun)(
+            self._folder / str(len(self.lives)), node=self._settings.node
+        )
         life = self.lives[run.id] = Life(run, door)
         return life
 

@@ -251,6 +251,20 @@ def killed_in_the_dump(scene: Scene) -> Life:
     return life
 
 
+def killed_in_the_restore(scene: Scene) -> Life:
+    """A worker is killed while the daemon restores: that goes on, then another worker begins again."""
+    scene.start(*ALL)
+    life = begin(scene)
+    wait_until(scene.is_frozen, seconds=QUIET_SECONDS)
+    end(life)
+    wait_until(scene.gate.with_suffix(".began").exists, seconds=QUIET_SECONDS)
+    scene.workers.kill(WorkerKind.CHECKPOINT, Random(0))
+    scene.gate.touch()
+    scene.goes_on(life)
+    assert scene.platform.modes["live"] == 0
+    return life
+
+
 def lost(scene: Scene) -> Life:
     """The image of a frozen run is lost: no restore can succeed, until its upstream gives the run up."""
     scene.start(*ALL)

@@ -4,7 +4,9 @@ Each case is a way that a wait goes and an effect at which the worker kills itse
 `make chaos` all.
 """
 
+import os
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +17,9 @@ from waiting import wait_until
 
 from shared.settings import Settings
 from shared.vocabulary import EngineName
+from tests.engines.dockerd import containers, dumps_kept, remove_containers
 from tests.faults import paths
+from tests.faults.freezable_run import FreezableContainer
 from tests.faults.ledger_platform import LedgerPlatform, Life
 from tests.faults.paths import QUIET_SECONDS, Scene
 from tests.faults.supervision import Supervision
@@ -43,9 +47,12 @@ class Case:
     command: str | None = None
     in_gate: bool = False
     engine: EngineName = EngineName.SIMULATE
+    docker_mode: str = "checkpoint"
+    docker_command: str = "checkpoint"  # which one the command is put before
 
     def __str__(self) -> str:
-        return "-".join([self.engine, self.path.__name__, *self.fatal])
+        mode = ["pause"] if self.docker_mode == "pause" else []
+        return "-".join([self.engine, *mode, self.path.__name__, *self.fatal])
 
 
 STANDING = [
@@ -126,14 +133,56 @@ REALLY_FROZEN = [
     Case(paths.lost, CHECKPOINT, ("restore.given-back:1",)),
     Case(paths.changed, CHECKPOINT, ("restore.told:1",)),
 ]
-CASES = [*STANDING, *(replace(case, engine=EngineName.PROCESS) for case in REALLY_FROZEN)]
+PAUSED = [
+    Case(paths.frozen_and_restored, CHECKPOINT, ("take.frozen:1",)),
+    Case(paths.frozen_and_restored, CHECKPOINT, ("settle.left-standing:1",)),
+    Case(paths.frozen_and_restored, CHECKPOINT, ("restore.held:1",)),
+    Case(paths.frozen_and_restored, CHECKPOINT, ("restore.let-run:1",)),
+    Case(paths.cancelled, CHECKPOINT, ("settle.thawed:1",)),
+]
+IN_CONTAINERS = [
+    *REALLY_FROZEN,
+    Case(paths.killed_in_the_restore, CHECKPOINT, (), GATED, docker_command="start"),
+    *(replace(case, docker_mode="pause") for case in PAUSED),
+]
+CASES = [
+    *STANDING,
+    *(replace(case, engine=EngineName.PROCESS) for case in REALLY_FROZEN),
+    *(replace(case, engine=EngineName.DOCKER, in_gate=False) for case in IN_CONTAINERS),
+]
 ALL_CASES = [pytest.param(case, id=str(case), marks=[] if case.in_gate else [pytest.mark.chaos]) for case in CASES]
 
 
 @pytest.fixture
-def scene(settings: Settings, node: Node, tmp_path: Path, case: Case) -> Iterator[Scene]:
+def own_docker(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, case: Case, tmp_path: Path
+) -> Iterator[Callable[[Settings, str], Settings]]:
+    """Return settings with which a node offers the engine `docker`; a command comes before some of Docker's."""
+    host = request.getfixturevalue("docker_host") if case.engine is EngineName.DOCKER else None
+
+    def with_docker(settings: Settings, command: str) -> Settings:
+        script = tmp_path / "bin" / "docker"
+        script.parent.mkdir()
+        first = f'[ "$1" != {case.docker_command} ] || {{ {command}; }}'
+        script.write_text(f'#!/bin/sh\n{first} && exec {shutil.which("docker")} "$@"\n')
+        script.chmod(0o755)
+        monkeypatch.setenv("DOCKER_HOST", host or "")
+        monkeypatch.setenv("PATH", str(script.parent), prepend=os.pathsep)
+        return settings.model_copy(update={"engines": "docker", "docker_mode": case.docker_mode})
+
+    yield with_docker
+    if host is not None:
+        remove_containers(host)
+
+
+@pytest.fixture
+def scene(
+    settings: Settings, node: Node, tmp_path: Path, case: Case, own_docker: Callable[[Settings, str], Settings]
+) -> Iterator[Scene]:
     """A system in which nothing runs yet."""
     del node  # it was seen just now
+    # As if other nodes could fetch the images: there are more duties then.
+    shared = settings.model_copy(update={"image_store_shared": True})
     gate = tmp_path / "gate"
     began = gate.with_suffix(".began")
     commands = {FALSE: "false", GATED: f"touch {began}; until [ -e {gate} ]; do sleep 0.02; done"}
@@ -142,11 +191,11 @@ def scene(settings: Settings, node: Node, tmp_path: Path, case: Case) -> Iterato
         settings = settings.model_copy(update={"handshake_ms": 2_000})
     if case.engine is EngineName.SIMULATE:
         own = settings.model_copy(update={"simulate_command": ["sh", "-c", command]})
+    elif case.engine is EngineName.DOCKER:
+        own = own_docker(shared, command)
     elif (why := why_not_criu()) is not None:
         pytest.skip(f"the engine process does not work here: {why}")
     else:
-        # As if other nodes could fetch the images: there are more duties then.
-        shared = settings.model_copy(update={"image_store_shared": True})
         own = with_criu(shared, tmp_path, script=f'[ "$1" != dump ] || {{ {command}; }} && exec "$CRIU" "$@"')
     platform = LedgerPlatform(own, tmp_path / "ledgers")
     one = Scene(own, platform, Supervision(own, tmp_path / "logs"), gate, {case.kind: list(case.fatal)})
@@ -169,6 +218,9 @@ def test_a_wait_ends_as_it_should_although_a_worker_died_at(case: Case, scene: S
     assert not (life.run.lives and life.run.stands)
     assert scene.platform.problems == []
     assert stored_in(scene.settings) == []
+    if isinstance(life.run, FreezableContainer):
+        assert containers(life.run.host) == ([life.run.name] if life.run.lives else [])
+        assert dumps_kept(life.run.host) == []
 
 
 def test_every_effect_has_a_case() -> None:

@@ -17,6 +17,7 @@ from workers.engines import processes
 from workers.engines.processes import Process
 
 LABEL: Final = "checkpoint.workload"
+RESTORED_LABEL: Final = "checkpoint.restored-by"
 ANSWER_SECONDS: Final = 30
 UNKNOWN: Final = "auto"
 SHORT_ID: Final = 12
@@ -41,8 +42,15 @@ class Container:
     @property
     def is_marked(self) -> bool:
         """Whether it is a workload."""
-        labels: Any = self.facts["Config"].get("Labels")
-        return bool(labels) and labels.get(LABEL) == "1"
+        return self._labels.get(LABEL) == "1"
+
+    def is_restored_by(self, system: str) -> bool:
+        """Whether a system made it to restore a checkpoint; several systems may share a daemon."""
+        return self.is_marked and self._labels.get(RESTORED_LABEL) == system
+
+    @property
+    def _labels(self) -> dict[str, str]:
+        return self.facts["Config"].get("Labels") or {}
 
     @property
     def is_running(self) -> bool:
@@ -65,14 +73,18 @@ class Container:
             )
         return Path(data["UpperDir"])
 
-    def as_new(self) -> dict[str, Any]:
-        """Return what the daemon needs to make the same container again; its volumes are the same ones."""
+    def as_new(self, *, system: str) -> dict[str, Any]:
+        """Return what the daemon needs for a system to make the same container again; its volumes are the same."""
         host: dict[str, Any] = dict(self.facts["HostConfig"])
         binds: list[str] = list(host["Binds"]) if host.get("Binds") else []
         named = {bind.split(":")[1] for bind in binds}
-        mounts: list[dict[str, str]] = host.get("Mounts", [])
+        mounts: list[dict[str, Any]] = host.get("Mounts") or []
         named |= {mount["Target"] for mount in mounts}
-        host["Binds"] = binds + [
+        host["Mounts"] = [
+            mount | {"Source": os.path.realpath(mount["Source"])} if mount["Type"] == "bind" else mount
+            for mount in mounts
+        ]
+        host["Binds"] = [_resolved(bind) for bind in binds] + [
             f"{mount['Name']}:{mount['Destination']}"
             for mount in self.facts["Mounts"]
             if mount["Type"] == "volume" and mount["Destination"] not in named
@@ -82,7 +94,15 @@ class Container:
             for name, end in self.facts["NetworkSettings"]["Networks"].items()
             if name not in {"bridge", "host", "none"}
         }
-        return {**self.facts["Config"], "HostConfig": host, "NetworkingConfig": {"EndpointsConfig": networks}}
+        labels = self._labels | {RESTORED_LABEL: system}
+        config = {**self.facts["Config"], "Labels": labels}
+        return {**config, "HostConfig": host, "NetworkingConfig": {"EndpointsConfig": networks}}
+
+
+def _resolved(bind: str) -> str:
+    """Return a bind whose folder of the host is named as it really is: CRIU mounts none through a symbolic link."""
+    source, colon, rest = bind.partition(":")
+    return f"{os.path.realpath(source)}{colon}{rest}" if source.startswith("/") else bind
 
 
 def _aliases(end: Any, *, but: str) -> list[str]:
@@ -155,11 +175,8 @@ class Daemon:
         found = self.processes(container)
         return bool(found) and all(map(processes.is_stopped, found))
 
-    def remove(self, name: str) -> None:
-        """End and remove a workload, its volumes excepted; one that is gone, or no workload, is ignored."""
-        container = self.find(name)
-        if container is None or not container.is_marked:
-            return
+    def remove(self, container: Container) -> None:
+        """End and remove a container, its volumes excepted; one that is gone is ignored."""
         if container.is_running:
             # Before the daemon lets it go to end it: else all but its first process would run for a moment.
             for process in self.processes(container):

@@ -33,6 +33,9 @@ HOPELESS: Final = {
     "tty: Found slave peer": "the run has a terminal; start it with its input and output elsewhere",
     "is outside of its pid namespace": "start the run in a session of its own (setsid)",
     "doesn't support io_uring": "the run uses io_uring, which CRIU cannot dump",
+    # Said of containers only: we call no criu of theirs ourselves.
+    "consider using --tcp-established": "it has TCP connections; write tcp-close into /etc/criu/runc.conf, or into a "
+    "file that CRIU_CONFIG_FILE names in the environment of dockerd",
 }
 
 log = structlog.get_logger(__name__)
@@ -78,7 +81,7 @@ class Criu:
             raise EngineUnsupported(f"{self.path} check took longer than {CHECK_SECONDS} s.", criu=self.path) from error
         if checked.returncode != 0:
             raise EngineUnsupported(
-                f"CRIU does not work here: {_said(checked.stderr + checked.stdout) or checked.returncode}. "
+                f"CRIU does not work here: {errors_in(checked.stderr + checked.stdout) or checked.returncode}. "
                 "It needs root, or CAP_CHECKPOINT_RESTORE and a kernel that allows it.",
                 criu=self.path,
             )
@@ -124,28 +127,32 @@ class Criu:
         except EngineRevoked:
             raise
         except EngineUnavailable as error:
-            _explain(error)
+            said = errors_in(str(error.facts.get("output", "")))
+            if not said:
+                raise
+            explain(said, error)
         else:
             log.debug("criu.completed", argv=completed.argv, output=completed.output)
 
 
-def _explain(error: EngineUnavailable) -> NoReturn:
+def explain(said: str, error: EngineUnavailable) -> NoReturn:
     """Say what criu said, and whether another try can mend it.
+
+    Args:
+        said: The lines that matter.
+        error: What failed by it.
 
     Raises:
         EngineUnavailable: It may.
         EngineUnsupported: It cannot.
     """
-    said = _said(str(error.facts.get("output", "")))
-    if not said:
-        raise error
     for words, remedy in HOPELESS.items():
         if words in said:
             raise EngineUnsupported(f"CRIU cannot freeze this run: {remedy}. It said: {said}", **error.facts) from error
     raise EngineUnavailable(f"CRIU failed: {said}", **error.facts) from error
 
 
-def _said(output: str) -> str:
+def errors_in(output: str) -> str:
     """Return the lines that matter of what criu printed."""
     lines = [line.strip() for line in output.splitlines() if not any(one in line for one in HARMLESS)]
     errors = [line for line in lines if MARK_OF_ERRORS in line] or [line for line in lines if line]

@@ -18,7 +18,7 @@ from shared.errors import EngineError, EngineRevoked, EngineUnavailable, EngineU
 from shared.messages import Workload
 from shared.settings import Settings
 from shared.vocabulary import EngineName
-from workers.engines import command, processes
+from workers.engines import command, docker_commands, processes
 from workers.engines.containers import Container, Daemon
 from workers.engines.engine import Image
 from workers.engines.restored import ClaimFolder
@@ -30,11 +30,8 @@ from workers.node.private import private_folder
 
 PREFIX, PAUSED_PREFIX = "docker:", "docker-paused:"
 CONFIG, LAYER = "workload-container.json", "workload-layer.tar"
-# Docker 20.10 says this now and then of a checkpoint that it has just read (moby 42900); the next start works.
-START_AGAIN: Final = "already exists"
 FREEZE_AGAIN: Final = "unable to freeze"
 TRIES_MAX, PAUSE_SECONDS = 5, 0.3
-NO_CHECKPOINTS: Final = ("only supported with experimental", "criu binary", "executable file not found")
 
 
 class DockerEngine:
@@ -45,6 +42,7 @@ class DockerEngine:
         self._seconds = settings.engine_timeout_ms / 1000
         self._folder = settings.work_folder
         self._reserve = settings.free_bytes_min
+        self._system = str(settings.work_folder)  # it belongs to one system only
         self._images = ImageStore(settings)
         self._daemon = Daemon()
 
@@ -103,8 +101,7 @@ class DockerEngine:
             claim.make()
             claim.dump.rmdir()  # the daemon makes it
             started = time.monotonic()
-            self._run("checkpoint", "create", "--leave-running", "--checkpoint-dir", str(claim.path), container.id,
-                      claim.dump.name, lock=lock)  # fmt: skip
+            docker_commands.dump(container.id, claim.dump, lock=lock, seconds=self._seconds)
             dumped = time.monotonic()
             _keep_files(claim.dump)
             make_standing(claim.dump)
@@ -129,7 +126,9 @@ class DockerEngine:
 
     def kill(self, workload: Workload) -> None:
         """End and remove the container; its volumes stay. One that is gone or no workload is ignored."""
-        self._daemon.remove(_name(workload))
+        container = self._daemon.find(_name(workload))
+        if container is not None and container.is_marked:
+            self._daemon.remove(container)
 
     def restore(self, image: Image, *, name: str, workload: Workload, lock: NodeLock, stop: Event) -> Workload:
         """Make the container again under the claim's name and start it from the dump, all of its processes stopped.
@@ -141,12 +140,15 @@ class DockerEngine:
             return workload
         restored = Workload(workload.engine, workload.node, container=_restored_name(name))
         there = self._daemon.find(_name(restored))
-        if there is not None and not there.is_marked:
-            raise EngineUnavailable(f"a container that is no workload has the name {_name(restored)}; remove it.")
+        if there is not None and not there.is_restored_by(self._system):
+            raise EngineUnavailable(
+                f"another container has the name {_name(restored)}, which this restore needs; rename or remove it."
+            )
         if there is None or not there.is_running:
             for one in [*earlier_names(name), name]:
-                self._daemon.remove(_restored_name(one))
+                self._remove_restored(one)
             self._restore(image, self._claim(name), _restored_name(name), lock=lock, stop=stop)
+        shutil.rmtree(self._dump_of(self._daemon.expect(_name(restored)), name), ignore_errors=True)
         return restored
 
     def _restore(self, image: Image, claim: ClaimFolder, name: str, *, lock: NodeLock, stop: Event) -> None:
@@ -155,27 +157,21 @@ class DockerEngine:
             location = image.location.removeprefix(PREFIX)
             self._images.fetch(location, digest=image.digest, into=claim.dump, stop=stop)
             facts: dict[str, Any] = json.loads((claim.dump / CONFIG).read_text())
-            made = self._daemon.create(name, Container(facts).as_new())
+            made = self._daemon.create(name, Container(facts).as_new(system=self._system))
             _tar(["--extract"], made.layer, claim.dump / LAYER, lock=lock, stop=stop, seconds=self._seconds)
             for one in (CONFIG, LAYER):
                 (claim.dump / one).unlink()
-            root = Path(self._daemon.info()["DockerRootDir"])
-            # Only from there does the daemon start a container that it has not dumped itself.
-            shutil.move(claim.dump, root / "containers" / made.id / "checkpoints" / claim.path.name)
-            self._start(made.id, claim.path.name, lock=lock)
+            shutil.move(claim.dump, self._dump_of(made, claim.path.name))
+            docker_commands.start(made.id, checkpoint=claim.path.name, lock=lock, seconds=self._seconds)
         except BaseException:
-            self._daemon.remove(name)
+            self._remove_restored(claim.path.name)
             raise
         finally:
             claim.remove()
 
-    def _start(self, container: str, checkpoint: str, *, lock: NodeLock) -> None:
-        Retrying(
-            retry=retry_if_exception(lambda error: START_AGAIN in str(error)),
-            wait=wait_fixed(PAUSE_SECONDS),
-            stop=stop_after_attempt(TRIES_MAX),
-            reraise=True,
-        )(self._run, "start", "--checkpoint", checkpoint, container, lock=lock)
+    def _dump_of(self, container: Container, name: str) -> Path:
+        """Return from where alone the daemon starts a container that it has not dumped itself."""
+        return Path(self._daemon.info()["DockerRootDir"], "containers", container.id, "checkpoints", name)
 
     def permit(self, workload: Workload) -> None:
         """Let the container run; one that runs already or is gone is ignored."""
@@ -191,7 +187,7 @@ class DockerEngine:
         kept = _name(keep) if keep else None
         for one in [*earlier_names(name), name]:
             if _restored_name(one) != kept:
-                self._daemon.remove(_restored_name(one))
+                self._remove_restored(one)
             ClaimFolder(self._folder / one).remove()
             self._images.discard(one)
 
@@ -214,6 +210,12 @@ class DockerEngine:
             and self._daemon.is_standing(container)
         )
 
+    def _remove_restored(self, name: str) -> None:
+        """End and remove what a claim of this system restored."""
+        container = self._daemon.find(_restored_name(name))
+        if container is not None and container.is_restored_by(self._system):
+            self._daemon.remove(container)
+
     def _expect_paused(self, workload: Workload) -> Container:
         container = self._daemon.expect(_name(workload))
         if not container.is_paused:
@@ -224,16 +226,6 @@ class DockerEngine:
         if self._mode == "auto":
             return bool(self._daemon.info().get("ExperimentalBuild"))
         return self._mode == "checkpoint"
-
-    def _run(self, *arguments: str, lock: NodeLock) -> None:
-        """Run a command of Docker; never ended by a revocation, since the daemon would go on with it."""
-        try:
-            command.run(["docker", *arguments], lock=lock, stop=Event(), seconds=self._seconds)
-        except EngineUnavailable as error:
-            said = str(error.facts.get("output", "")).strip() or error.message
-            if any(words in said for words in NO_CHECKPOINTS):
-                raise EngineUnsupported(f"Docker makes no checkpoints here: {said}", **error.facts) from error
-            raise EngineUnavailable(f"docker {arguments[0]} failed: {said}", **error.facts) from error
 
     def _claim(self, name: str) -> ClaimFolder:
         with private_folder(self._folder, setting="CHECKPOINT_WORK_FOLDER"):
