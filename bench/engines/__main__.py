@@ -1,7 +1,7 @@
 """`make bench-engines`: what each engine's phases take, and how much longer than the bare tool by hand.
 
     python -m bench.engines [--engines process docker] [--megabytes 0 10 200 1000] [--kinds random text]
-                            [--rounds 7] [--folder /var/tmp]
+                            [--rounds 5] [--folder /var/tmp]
 
 As root. In each round a run is frozen and brought back here, then another one with the bare tool, both on the same
 disk; the table has the medians. There are half as many rounds from 500 MB on. An engine that this machine does not
@@ -34,7 +34,7 @@ def main() -> None:
     options.add_argument("--engines", nargs="+", choices=CANDIDATES, default=list(CANDIDATES))
     options.add_argument("--megabytes", nargs="+", type=int, default=[0, 10, 200, 1000])
     options.add_argument("--kinds", nargs="+", choices=("random", "text"), default=["random", "text"])
-    options.add_argument("--rounds", type=int, default=7)
+    options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--folder", type=Path, default=Path("/var/tmp"), help="on the disk to measure")  # noqa: S108 - a disk
     chosen = options.parse_args()
     # Told to stop, it ends what it started, as after Ctrl-C.
