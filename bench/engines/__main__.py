@@ -4,7 +4,7 @@
                             [--rounds 5] [--folder /var/tmp]
 
 As root. In each round a run is frozen and brought back here, then another one with the bare tool, both on the same
-disk; the table has the medians. There are half as many rounds from 500 MB on. An engine that this machine does not
+disk; the table has the medians. There are at most three rounds from 500 MB on. An engine that this machine does not
 have is left out, and the table's end says why.
 """
 
@@ -24,7 +24,7 @@ from bench.engines.rounds import Round, measure
 from bench.engines.subject import Candidate, Heap
 from shared.settings import Settings
 
-LARGE = 500
+LARGE, LARGE_ROUNDS = 500, 3
 CANDIDATES = {one.name: one for one in (PROCESS, DOCKER)}
 
 
@@ -62,7 +62,7 @@ def _rounds(candidate: Candidate, heaps: list[Heap], folder: Path, count: int) -
         number = 1
         for heap in heaps:
             rounds: list[Round] = []
-            for _ in range(count if heap.megabytes < LARGE else (count + 1) // 2):
+            for _ in range(count if heap.megabytes < LARGE else min(count, LARGE_ROUNDS)):
                 number += 1
                 rounds.append(measure(subject, heap, folder=folder / str(number), number=number))
             yield heap, rounds
