@@ -19,7 +19,7 @@ ENGINES, CRIU_PATH, CONCURRENCY = f"{PREFIX}ENGINES", f"{PREFIX}CRIU_PATH", f"{P
 MADE_HERE: Final = Path(__file__).parents[3] / ".criu" / "bin" / "criu"
 PROGRAMS: Final = ("unshare", "setsid")
 # Two cores pack and unpack no more at once without holding up all else.
-AT_ONCE: Final = 4
+AT_ONCE: Final = 6
 REMEDY: Final = "`make criu`, as root on Linux, may mend that"
 
 
