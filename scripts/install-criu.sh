@@ -1,10 +1,21 @@
 #!/usr/bin/env bash
-# install-criu.sh FOLDER [SUITE] - put criu with its own libraries from a newer Debian suite into FOLDER; nothing else
-# of the machine is touched. Debian 12 has a criu that newer kernels do not run. Leaves FOLDER/bin/criu; needs root's
-# apt, and does nothing if a criu that answers is there.
+# install-criu.sh FOLDER [SUITE [PACKAGE ... [-- PACKAGE ...]]] - put criu with its own libraries from a newer Debian
+# suite into FOLDER; nothing else of the machine is touched. Debian 12 has a criu that newer kernels do not run. Leaves
+# FOLDER/bin/criu, and the files of further packages in FOLDER/root: behind -- without those that they depend on. Needs
+# root's apt, and does nothing if a criu that answers is there.
 set -euo pipefail
-folder=${1:?usage: install-criu.sh FOLDER [SUITE]}
+folder=${1:?usage: install-criu.sh FOLDER [SUITE [PACKAGE ... [-- PACKAGE ...]]]}
 suite=${2:-sid}
+packages=(criu) alone=()
+for package in "${@:3}"; do
+    if [ "$package" = -- ]; then
+        is_alone=yes
+    elif [ "${is_alone:-}" ]; then
+        alone+=("$package")
+    else
+        packages+=("$package")
+    fi
+done
 [ -x "$folder/bin/criu" ] && "$folder/bin/criu" --version >/dev/null 2>&1 && exit 0
 
 first() { # FILE ...: the first that is there
@@ -31,7 +42,7 @@ apt=(apt-get -qq
     -o Dir::State::status="$work/status" -o Dir::Cache="$work" -o Dir::Cache::archives="$work/archives"
     -o APT::Install-Recommends=false -o APT::Sandbox::User=root -o Acquire::Languages=none -o Acquire::Retries=3)
 "${apt[@]}" update
-"${apt[@]}" --yes --download-only install criu
+"${apt[@]}" --yes --download-only install "${packages[@]}"
 
 for package in "$work"/archives/*.deb; do
     case ${package##*/} in
@@ -39,6 +50,11 @@ for package in "$work"/archives/*.deb; do
     esac
     dpkg-deb --fsys-tarfile "$package" | tar --extract --directory "$work/root" --exclude='./usr/share/*'
 done
+if ((${#alone[@]})); then
+    mkdir "$work/alone"
+    (cd "$work/alone" && "${apt[@]}" download "${alone[@]}")
+    for package in "$work"/alone/*.deb; do dpkg-deb --extract "$package" "$work/root"; done
+fi
 rm -rf "$folder/root"
 mv "$work/root" "$folder/root"
 

@@ -217,7 +217,7 @@ class Prepare(Message, frozen=True, kw_only=True):
 
 
 class Unreachable(Message, frozen=True, kw_only=True):
-    """`run.unreachable`: a run that waits is on a silent node (`final` is false: it may come back), or is gone."""
+    """`run.unreachable`: a run that waits cannot go on yet (`final` is false: it still may), or is gone."""
 
     run_id: str
     attempt: int

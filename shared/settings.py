@@ -3,20 +3,16 @@
 Read once at start and refused as a whole, with every mistake listed. Source: the contract, section 5.
 """
 
-import hashlib
 import os
-import platform
 import re
-import tempfile
-from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
+from shared.defaults import default_image_store, default_lock_folder, default_node, default_work_folder
 from shared.errors import Misconfigured
 from shared.heartbeat import default_folder
 
@@ -32,30 +28,6 @@ Milliseconds = Annotated[int, Field(ge=0, le=10**12)]
 Period = Annotated[int, Field(ge=1, le=10**12)]
 Delay = Annotated[int, Field(ge=0, le=DELAY_LIMIT_MS)]
 Probability = Annotated[float, Field(ge=0, le=1)]
-
-
-def default_image_store(data: Mapping[str, Any]) -> str:
-    """Return a folder of this user that survives a restart of the machine, as a URL; another for each database."""
-    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return (Path(state) / "checkpoints" / f"images-{_database(data)}").absolute().as_uri()
-
-
-def default_work_folder(data: Mapping[str, Any]) -> Path:
-    """Return a folder of this user; another for each database, since claims are named by the ids of its rows."""
-    return Path(tempfile.gettempdir()) / f"checkpoint-work-{os.getuid()}-{_database(data)}"
-
-
-def _database(data: Mapping[str, Any]) -> str:
-    """Return what tells a database from others, without its password."""
-    url = data.get("database_url")
-    parts = urlsplit(url.get_secret_value() if isinstance(url, SecretStr) else "")
-    return hashlib.sha256(f"{parts.hostname}:{parts.port}{parts.path}".encode()).hexdigest()[:12]
-
-
-def default_node() -> str:
-    """Return the host name as a node name: lower case, every other character as `-`."""
-    name = re.sub(r"[^a-z0-9-]", "-", platform.node().lower())[:63].lstrip("-")
-    return name or "node"
 
 
 class Settings(BaseSettings):
@@ -74,7 +46,7 @@ class Settings(BaseSettings):
     )
     engines: str = Field(default="simulate", description="Engines that this node offers, separated by commas.")
     lock_folder: Path = Field(
-        default_factory=lambda: Path(tempfile.gettempdir()) / f"checkpoint-locks-{os.getuid()}",
+        default_factory=default_lock_folder,
         description="Folder of the node's lock files; all workers of a node share it.",
     )
     key_prefix: str = Field(default="", description="Before every Redis key and queue name.")
@@ -156,6 +128,22 @@ class Settings(BaseSettings):
         default="auto",
         description="Engine `docker`: `checkpoint` gives memory back, `pause` does not; `auto` is `checkpoint` where "
         "the daemon is experimental.",
+    )
+    crictl_path: str = Field(default="crictl", description="The program crictl of the engine `cri`: a name or a path.")
+    buildah_path: str = Field(default="buildah", description="The program buildah of the engine `cri`.")
+    skopeo_path: str = Field(default="skopeo", description="The program skopeo of the engine `cri`.")
+    cri_registry: str = Field(
+        default="",
+        pattern=r"^([a-z0-9][a-z0-9.-]*(:[0-9]{1,5})?(/[a-z0-9][a-z0-9._-]*)*/?)?$",
+        description="Where the engine `cri` pushes images, for example registry.example.com/checkpoints; deleting must "
+        "be allowed there. Each database needs a path of its own: images are named by the ids of its rows.",
+    )
+    cri_registry_tls_verify: bool = Field(
+        default=True, description="Whether the registry must speak TLS with a certificate that this machine trusts."
+    )
+    cri_push_retry_ms: Milliseconds = Field(
+        default=60_000,
+        description="A failed push is repeated for so long while the container stands; then the try has failed.",
     )
     work_folder: Path = Field(
         default_factory=default_work_folder,

@@ -70,6 +70,16 @@ def add_silent(post: Post, wait: Waiting, *, seen_at: datetime | None) -> None:
     _add(post, wait, code=Unreached.NODE_SILENT, problem=problem, since=seen_at)
 
 
+def add_refused(post: Post, wait: Waiting, *, error: str) -> None:
+    """Add the news that a run's restore failed in a way that no other try mends, but somebody may."""
+    problem = (
+        f"the run is frozen, and its restore was refused: {error} It is tried again with growing gaps, and goes on "
+        "once that is mended. Have it mended, or give the attempt up with checkpoint.cancel (ATTEMPT_OVER) and start "
+        "the next."
+    )
+    _add(post, wait, code=Unreached.RESTORE_REFUSED, problem=problem, since=None)
+
+
 def add_gone(post: Post, wait: Waiting, *, lost_at: datetime | None, error: str | None) -> None:
     """Add the news that nothing is left of a frozen run."""
     problem = (

@@ -59,9 +59,10 @@ class CheckpointStatus(StrEnum):
 
 
 class Unreached(StrEnum):
-    """Why a run cannot be reached: its node may come back, or nothing is left of the run."""
+    """Why a run cannot be reached: its node may come back, its restore may be mended, or nothing is left of the run."""
 
     NODE_SILENT = "node-silent"
+    RESTORE_REFUSED = "restore-refused"
     RUN_GONE = "run-gone"
 
 

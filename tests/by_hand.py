@@ -58,7 +58,7 @@ class ByHand:
         assert answer is not None
         return answer
 
-    def wait_for_time(self, run: Run, seconds: float, number: int = 1, **fields: Any) -> datetime:
+    def wait_for_time(self, run: WaitingRun, seconds: float, number: int = 1, **fields: Any) -> datetime:
         """Register that a run waits for a time from now, and return when that is."""
         resume_at = datetime.now(UTC) + timedelta(seconds=seconds)
         dependency = Dependency(dependency_id(run.id, number), resume_at=resume_at)

@@ -35,3 +35,11 @@ def objects(settings: Settings, *words: str) -> list[dict[str, Any]]:
     done = checkpoints(settings, *words, "--json")
     assert (done.returncode, done.stderr) == (0, "")
     return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def verdicts(settings: Settings, **environment: str) -> tuple[int, dict[str, tuple[str, str]]]:
+    """Return doctor's exit code, and its verdict and finding on each thing."""
+    done = checkpoints(settings, "doctor", "--json", **environment)
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert all(set(line) == {"about", "verdict", "found", "to_do"} for line in lines)
+    return done.returncode, {line["about"]: (line["verdict"], line["found"]) for line in lines}

@@ -24,6 +24,8 @@ class Waits:
     failed: int = 0
     restored: int = 0
     slot_seconds: float = 0.0
+    image_bytes: int = 0
+    dump_bytes: int = 0
     left_to_do: int = 0
 
 

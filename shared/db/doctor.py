@@ -37,3 +37,13 @@ def node(conn: Connection[Any], name: str) -> SeenNode | None:
 def latest(conn: Connection[Any]) -> timedelta | None:
     """Return for how long the row that is most overdue has waited to be looked at; None: there is none."""
     return only(conn.execute(statement("doctor/latest")).fetchone())
+
+
+def left_behind(conn: Connection[Any], *, patience: timedelta) -> dict[str, int]:
+    """Return how much is left of runs that went on or are over, by why it is still there.
+
+    Args:
+        conn: Any.
+        patience: How long workers usually take to remove it.
+    """
+    return dict(conn.execute(statement("doctor/left_behind"), {"patience": patience}).fetchall())

@@ -31,9 +31,14 @@ def make_ready(database_url: str) -> None:
 
 def node_was_seen(database_url: str, *, node: str, seconds: float) -> bool:
     """Return whether the node's agent has reported within the last `seconds`."""
+    return engines_seen(database_url, node=node, seconds=seconds) is not None
+
+
+def engines_seen(database_url: str, *, node: str, seconds: float) -> list[str] | None:
+    """Return the engines that a node offers; None: its agent has not reported within the last `seconds`."""
     try:
         with psycopg.connect(database_url, application_name="checkpoints up") as conn:
             row = conn.execute(statement("node/seen_since"), {"name": node, "seconds": seconds}).fetchone()
     except psycopg.OperationalError:
-        return False
-    return row is not None
+        return None
+    return row[0] if row else None

@@ -1,32 +1,25 @@
-"""What the demo is made of: its proof finds what is wrong, its runs ignore repeats, nothing outlives it."""
+"""What the demo is made of: its plan, its proof that finds what is wrong, its numbers, the engine that it uses."""
 
-import signal
+import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from waiting import wait_until
+from criu import criu_path, why_not_criu
 
+from shared.errors import EngineUnsupported
+from shared.vocabulary import EngineName
 from workers.cli.demo.ledger import problems, read_ledgers, repeats
+from workers.cli.demo.means import CRIU_PATH, ENGINES, Wanted, choose, own_means
+from workers.cli.demo.memory import Memory, resident
 from workers.cli.demo.plan import DELAY_MS, plan
-from workers.cli.demo.started import Started
 from workers.cli.demo.summary import latency
-from workers.engines import processes
-from workers.engines.processes import Process
+from workers.engines.processes import Process, read_stat
 
-GO = "go", 1, "live", "one", '"x"'
-# Starts a run that waits, says which process it is, and is then killed.
-PLATFORM = """
-import sys
-from pathlib import Path
-from workers.cli.demo.started import Started
-run = Started("parent.py", "run", sys.argv[1], "time", is_workload=True, errors=Path(sys.argv[1]))
-print(run.process.pid, run.process.started_at_ticks, *run.heard(), flush=True)
-sys.stdin.read()
-"""
+HOLDS = "held = bytearray(b'x') * 20_000_000; print(flush=True); input()"
 
 
 @pytest.fixture
@@ -35,25 +28,16 @@ def a_ledger(tmp_path: Path) -> Callable[..., Path]:
 
     def write(*lines: tuple[Any, ...], end: str = "\n") -> Path:
         text = "\n".join("\t".join(map(str, line)) for line in lines) + end
-        tmp_path.joinpath("run.ledger").write_text(text)
+        (tmp_path / "run").mkdir()
+        (tmp_path / "run" / "ledger").write_text(text)
         return tmp_path
 
     return write
 
 
-@pytest.fixture
-def a_parent(tmp_path: Path) -> Iterator[Started]:
-    """A run that waits for two times."""
-    parent = Started(
-        "parent.py", "run", str(tmp_path / "run.ledger"), "time", "time", is_workload=True, errors=tmp_path / "errors"
-    )
-    yield parent
-    parent.kill()
-
-
-FIRST = ("went-on", "run", 1, "live", '{"type": "success", "value": 1}')
-SECOND = ("went-on", "run", 2, "restored", "{}")
-IGNORED = ("ignored", "run", 1, "live", "{}")
+FIRST = ("went-on", 1, "live", '{"type": "success", "value": 1}')
+SECOND = ("went-on", 2, "restored", "{}")
+IGNORED = ("ignored", 1, "live", "{}")
 EXPECTED = {("run", 1): {"type": "success", "value": 1}, ("run", 2): {}}
 
 
@@ -65,8 +49,8 @@ EXPECTED = {("run", 1): {"type": "success", "value": 1}, ("run", 2): {}}
         ((FIRST, SECOND, SECOND), "wait 2 of run went on 2 times; expected once"),
         ((FIRST,), "wait 2 of run went on 0 times; expected once"),
         ((FIRST, IGNORED), "wait 2 of run went on 0 times; expected once"),
-        ((("went-on", "run", 1, "live", "{}"), SECOND), "wait 1 of run went on with {}; expected {'type'"),
-        ((FIRST, SECOND, ("went-on", "run", 3, "live", "{}")), "wait 3 of run went on, and no such wait"),
+        ((("went-on", 1, "live", "{}"), SECOND), "wait 1 of run went on with {}; expected {'type'"),
+        ((FIRST, SECOND, ("went-on", 3, "live", "{}")), "wait 3 of run went on, and no such wait"),
     ],
 )
 def test_the_proof_finds_each_wait_that_did_not_go_on_exactly_once(
@@ -79,60 +63,16 @@ def test_the_proof_finds_each_wait_that_did_not_go_on_exactly_once(
     assert all(one.startswith(problem) for one in found)
 
 
+def test_a_repeat_that_was_ignored_is_counted(a_ledger: Callable[..., Path]) -> None:
+    """The summary says how many came."""
+    assert repeats(read_ledgers(a_ledger(FIRST, IGNORED, SECOND))) == 1
+
+
 def test_a_line_that_was_cut_short_counts_as_none(a_ledger: Callable[..., Path]) -> None:
     """A run that was killed while it wrote has not gone on."""
     entries = read_ledgers(a_ledger(FIRST, SECOND, end=""))
 
     assert problems(entries, EXPECTED) == ["wait 2 of run went on 0 times; expected once"]
-
-
-def test_a_run_ignores_a_wait_that_it_has_passed_and_answers_again(a_parent: Started, tmp_path: Path) -> None:
-    """It goes on once, whatever comes how often."""
-    assert lines_of(a_parent, 1) == [["wait", "1"]]
-
-    a_parent.tell(*GO)
-    answers = lines_of(a_parent, 2)
-    a_parent.tell(*GO)
-    answers += lines_of(a_parent, 1)
-    a_parent.tell("go", 2, "restored", "two", "{}")
-    answers += lines_of(a_parent, 1)
-
-    assert [answer[:4] for answer in answers] == [
-        ["done", "one", "1", "live"],
-        ["wait", "2"],
-        ["done", "one", "1", "live"],
-        ["done", "two", "2", "restored"],
-    ]
-    entries = read_ledgers(tmp_path)
-    assert [(entry.wait[1], entry.went_on) for entry in entries] == [(1, True), (1, False), (2, True)]
-    assert repeats(entries) == 1
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="the state is read from /proc")
-@pytest.mark.parametrize("stands", [True, False])
-def test_a_run_ends_when_its_platform_is_killed(tmp_path: Path, *, stands: bool) -> None:
-    """Also one that stands frozen at that moment: nobody is left who would let it go on."""
-    platform = subprocess.Popen(
-        [sys.executable, "-c", PLATFORM, str(tmp_path / "run.ledger")],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert platform.stdin is not None
-    assert platform.stdout is not None
-    pid, ticks, *said = platform.stdout.readline().split()
-    run = Process(int(pid), int(ticks))
-    assert said == ["wait", "1"]
-    if stands:
-        processes.signal_process(run, signal.SIGSTOP)
-        wait_until(lambda: processes.is_stopped(run))
-
-    platform.kill()
-    platform.wait()
-
-    wait_until(lambda: not processes.is_alive(run))
-    platform.stdin.close()
-    platform.stdout.close()
 
 
 def test_two_thirds_of_the_tasks_end_within_the_delay() -> None:
@@ -145,6 +85,15 @@ def test_two_thirds_of_the_tasks_end_within_the_delay() -> None:
     assert 0.64 < sum(milliseconds < DELAY_MS for milliseconds in tasks) / len(tasks) < 0.69
 
 
+def test_a_sixth_of_the_tasks_ends_while_a_checkpoint_is_taken() -> None:
+    """By looking at their run, not by luck: their own time is far longer than the delay."""
+    tasks = [wait for waits in plan(60) for wait in waits if wait.kind == "task"]
+    at_freeze = [wait for wait in tasks if wait.ends_at_freeze]
+
+    assert 0.14 < len(at_freeze) / len(tasks) < 0.19
+    assert all(wait.milliseconds > 10 * DELAY_MS for wait in at_freeze)
+
+
 def test_a_percentile_is_a_value_that_was_measured() -> None:
     """By the nearest rank: of few values the 99th is the greatest."""
     measured = latency([0.003, 0.001, 0.002])
@@ -154,12 +103,65 @@ def test_a_percentile_is_a_value_that_was_measured() -> None:
     assert latency([]) is None
 
 
-def lines_of(started: Started, count: int) -> list[list[str]]:
-    """Return the words of the next lines that a process says."""
-    lines: list[str] = []
-    while len(lines) < count:
-        heard = started.heard()
-        assert heard is not None, "it ended"
-        lines += heard
-    assert len(lines) == count
-    return [line.split("\t") for line in lines]
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
+def test_memory_is_measured_before_a_freeze_and_while_it_lasts() -> None:
+    """Of waits whose runs came back from a freeze; one that is gone holds none."""
+    child = subprocess.Popen([sys.executable, "-c", HOLDS], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert child.stdin is not None
+    assert child.stdout is not None
+    child.stdout.readline()
+    stat = read_stat(f"/proc/{child.pid}")
+    assert stat is not None
+    process = Process(child.pid, stat.started_at_ticks)
+    another = Process(child.pid, stat.started_at_ticks + 1)
+    memory = Memory()
+
+    memory.waits(("lived", 1), process)
+    memory.waits(("froze", 1), process)
+    assert memory.look(("lived", 1), process) > 20e6
+    child.communicate()
+    assert memory.look(("froze", 1), process) == 0
+    memory.came_back(("froze", 1))
+
+    assert 20e6 < memory.held().before_bytes < 40e6
+    assert memory.held().frozen_bytes == 0
+    assert resident(another) == 0
+
+
+def test_own_workers_offer_process_where_criu_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And say which criu it is."""
+    if (why := why_not_criu()) is not None:
+        pytest.skip(f"the engine process does not work here: {why}")
+    monkeypatch.setenv(CRIU_PATH, criu_path())
+
+    means = own_means(Wanted.AUTO)
+
+    assert means.why_not is None
+    assert means.environment == {ENGINES: "process,simulate", CRIU_PATH: criu_path()}
+
+
+def test_without_criu_own_workers_offer_simulate_and_the_demo_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the engine's own words, with what to do; asked for by name it is an error."""
+    monkeypatch.setenv(CRIU_PATH, "/no/criu")
+
+    means = own_means(Wanted.AUTO)
+
+    assert means.environment == {ENGINES: "simulate"}
+    assert means.why_not is not None
+    assert "/no/criu cannot be started" in means.why_not
+    assert "make criu" in means.why_not
+    with pytest.raises(EngineUnsupported, match="/no/criu cannot be started"):
+        own_means(Wanted.PROCESS)
+
+
+def test_the_engine_is_one_that_the_workers_offer() -> None:
+    """`process` first, if runs can be started for it; whoever asks for another gets that, or an error."""
+    is_root = os.geteuid() == 0
+    both = ["simulate", "process"]
+
+    assert choose(Wanted.SIMULATE, both, why_not=None).engine is EngineName.SIMULATE
+    assert choose(Wanted.AUTO, both, why_not=None).engine is (EngineName.PROCESS if is_root else EngineName.SIMULATE)
+    assert choose(Wanted.AUTO, ["simulate"], why_not="no criu").why_not == "no criu"
+    for wanted, offered in ((Wanted.PROCESS, ["simulate"]), (Wanted.SIMULATE, ["docker"]), (Wanted.AUTO, [])):
+        with pytest.raises(EngineUnsupported, match="the demo has no engine"):
+            choose(wanted, offered, why_not=None)

@@ -13,8 +13,10 @@ from shared.messages import Workload
 from shared.settings import Settings
 from shared.vocabulary import EngineName
 from tests.criu import criu_path, stored_in, why_not_criu
+from tests.engines.containerd import Containerd, CountingPod, a_containerd, why_not_cri
 from tests.engines.counting import MARK, CountingProcess
 from tests.engines.dockerd import LABEL, CountingContainer, containers, dumps_kept, remove_containers
+from workers.engines.cri import CriEngine
 from workers.engines.docker import DockerEngine
 from workers.engines.engine import Engine, Image
 from workers.engines.process import ProcessEngine
@@ -199,3 +201,55 @@ def a_criu(process_settings: Settings, tmp_path: Path) -> Criu:
         return ProcessEngine(process_settings.model_copy(update={"criu_path": str(path), **settings}))
 
     return make
+
+
+Logged = Callable[..., tuple[str, Path]]
+StartPod = Callable[..., CountingPod]
+
+
+@pytest.fixture(scope="session")
+def containerd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Containerd]:
+    """A containerd of the tests' own; skipped where none can be."""
+    if (why := why_not_cri()) is not None:
+        pytest.skip(f"the engine cri does not work here: {why}")
+    with a_containerd(tmp_path_factory.mktemp("cri")) as runtime:
+        yield runtime
+
+
+@pytest.fixture
+def cri_settings(tmp_path: Path, containerd: Containerd, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Settings of an engine with a work folder of the test's own."""
+    monkeypatch.setenv("CONTAINER_RUNTIME_ENDPOINT", containerd.endpoint)
+    return containerd.settings(tmp_path / "work")
+
+
+@pytest.fixture
+def cri_engine(cri_settings: Settings) -> CriEngine:
+    """The engine."""
+    return CriEngine(cri_settings)
+
+
+@pytest.fixture
+def logged(tmp_path: Path) -> Logged:
+    """Put a script before a program that writes down how it is called; returns its path and what it has written."""
+
+    def make(program: str, script: str = "") -> tuple[str, Path]:
+        path, log = tmp_path / Path(program).name, tmp_path / f"{Path(program).name}.log"
+        log.touch()
+        path.write_text(f'#!/bin/sh\necho "$@" >> {log}\n{script}\nexec {program} "$@"\n')
+        path.chmod(0o755)
+        return str(path), log
+
+    return make
+
+
+@pytest.fixture
+def start_pod(containerd: Containerd, tmp_path: Path) -> Iterator[StartPod]:
+    """Start containers that count; all pods that there are then are removed after the test."""
+    numbers = count()
+
+    def start(**how: object) -> CountingPod:
+        return CountingPod(containerd, tmp_path / f"counting-{next(numbers)}", **how)  # pyright: ignore[reportArgumentType]
+
+    yield start
+    containerd.remove_pods(*containerd.pods())

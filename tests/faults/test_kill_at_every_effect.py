@@ -131,6 +131,7 @@ REALLY_FROZEN = [
     Case(paths.cancelled_while_held, CHECKPOINT, ("restore.held:1",), in_gate=True),
     Case(paths.cancelled, CHECKPOINT, ("duty.discarded:1",)),
     Case(paths.lost, CHECKPOINT, ("restore.given-back:1",)),
+    Case(paths.changed, CHECKPOINT, ("restore.told:1",)),
 ]
 # Before and after each call of the engine and each commit, once.
 IN_CONTAINERS = [

@@ -62,6 +62,7 @@ def test_a_killed_worker_is_missing_at_once(system: System, ask: AskHealth) -> N
 
 def test_all_living_workers_of_a_kind_have_to_be_well(system: System, ask: AskHealth) -> None:
     """A dead one beside a living one is no trouble; one that stands still is."""
+    system.settings = system.settings.model_copy(update={"health_limit_ms": LIMIT_MS})
     system.start(WorkerKind.SWEEPER)
     system.start(WorkerKind.SWEEPER)
     dead, living = system.processes(WorkerKind.SWEEPER)

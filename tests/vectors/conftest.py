@@ -9,6 +9,8 @@ from by_hand import AtEffect, ByHand
 from shared.client import Checkpoints
 from shared.seam import listen
 from shared.settings import Settings
+from workers.cli.postgres_server import postgres_server
+from workers.cli.servers import EmbeddedServer
 from workers.node.node import Node
 
 
@@ -16,6 +18,16 @@ from workers.node.node import Node
 def hand(node: Node, client: Checkpoints) -> ByHand:
     """A system whose workers act when they are told to."""
     return ByHand(node, client)
+
+
+@pytest.fixture
+def postgres(tmp_path: Path) -> Iterator[EmbeddedServer]:
+    """A Postgres that the test may kill."""
+    server = postgres_server(tmp_path / "postgres", fast=True)
+    server.start()
+    server.wait_ready()
+    yield server
+    server.stop()
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Postgres killed while the engine works: no answer is no acceptance and no refusal; it is asked again."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from signal import SIGQUIT
@@ -16,7 +16,6 @@ from shared.client import Checkpoints
 from shared.db.migrate import migrate
 from shared.settings import Settings
 from shared.vocabulary import Mode
-from workers.cli.postgres_server import postgres_server
 from workers.cli.servers import EmbeddedServer
 
 
@@ -24,16 +23,6 @@ from workers.cli.servers import EmbeddedServer
 def engine_script() -> str:
     """Leave a line for each call, and work until the test says that it is enough."""
     return "echo call >> calls; until [ -e enough ]; do sleep 0.05; done"
-
-
-@pytest.fixture
-def postgres(tmp_path: Path) -> Iterator[EmbeddedServer]:
-    """A Postgres that the test may kill."""
-    server = postgres_server(tmp_path / "postgres", fast=True)
-    server.start()
-    server.wait_ready()
-    yield server
-    server.stop()
 
 
 @pytest.fixture

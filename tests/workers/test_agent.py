@@ -1,5 +1,7 @@
 """The node's agent: it says that the node lives, and makes what stands still here what Postgres says."""
 
+import gc
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -10,13 +12,14 @@ import pytest
 from bad_defers import good
 from runs import Run
 from sql_door import SqlDoor
+from waiting import wait_until
 
 from shared.connections import Connections
 from shared.db import checkpoints, restores
 from shared.messages import Take
 from workers.checkpoint.take import Taken, take
 from workers.engines.simulate import Simulate
-from workers.node.agent import be_seen, settle_what_stands
+from workers.node.agent import Agent, be_seen, settle_what_stands
 from workers.node.lock import NodeLock, node_lock
 from workers.node.node import Node
 
@@ -163,3 +166,35 @@ def test_a_node_says_which_engine_does_not_work_on_it_and_does_not_offer_it(
     said = capsys.readouterr().out
     assert "make criu" in said
     assert "this node has no engine cri" in said
+
+
+# The client of Docker leaves the socket of a connection that failed to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_engine_whose_daemon_is_away_holds_up_no_other(
+    node: Node, door: SqlDoor, a_run: StartRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container daemon that restarts: what the other engines left is settled meanwhile, and the agent lives."""
+    run = a_run()
+    claim(door, node, a_wait(door, run), run)
+    freeze(node, run)
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nobody.sock")
+    both = node.connections.settings.model_copy(update={"engines": "docker,simulate"})
+
+    assert settle_what_stands(Node(replace(node.connections, settings=both))) == 1
+
+    assert run.goes_on()
+    gc.collect()
+
+
+def test_it_removes_old_files_of_the_work_folder(node: Node) -> None:
+    """What a machine that lost its power left there, and no row names."""
+    old = node.connections.settings.work_folder / "17-1"
+    old.mkdir(parents=True)
+    os.utime(old, (0, 0))
+    agent = Agent(node)
+    agent.start()
+
+    try:
+        wait_until(lambda: not old.exists())
+    finally:
+        agent.stop()

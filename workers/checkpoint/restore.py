@@ -15,12 +15,13 @@ from structlog.contextvars import bound_contextvars
 from shared.continuations import add_what_it_calls_for
 from shared.db import dependencies, restores
 from shared.db.restores import RestoreClaim
-from shared.errors import EngineError, RunGone
+from shared.errors import EngineError, EngineUnsupported, RunGone
 from shared.messages import Restore, Workload
 from shared.patience import patiently
 from shared.queues import TaskName, checkpoints_queue
 from shared.seam import effect
 from shared.task_ids import restore_id
+from shared.unreachable import add_refused
 from workers.checkpoint import duties
 from workers.checkpoint.stored import timed
 from workers.engines.engine import Engine, Image
@@ -64,6 +65,8 @@ def _try(node: Node, claim: RestoreClaim, lock: NodeLock) -> Restored:
         return _bring_back(node, claim, lock)
     except RunGone as error:
         return _lose(node, claim, error)
+    except EngineUnsupported as error:
+        return _tell(node, claim, error)
     except EngineError as error:
         return _give_back(node, claim, error)
 
@@ -132,16 +135,21 @@ def _permit(node: Node, claim: RestoreClaim, held: Workload, *, phases: Mapping[
 
 def _continue(node: Node, claim: RestoreClaim) -> None:
     """Send the continuation; if it is lost, or this worker dies before, a sweep sends it."""
+    rows = _still_waiting(node, claim)
+    with node.connections.hints() as post:
+        for row in rows:
+            add_what_it_calls_for(post, row)
+    effect("restore.continued")
+
+
+def _still_waiting(node: Node, claim: RestoreClaim) -> list[dependencies.Resumed]:
+    """Return the wait, unless its run is over."""
 
     def read() -> list[dependencies.Resumed]:
         with node.connections.pool.connection() as conn:
             return dependencies.to_continue(conn, [claim.dependency_id])
 
-    rows = patiently(read, what="continue")
-    with node.connections.hints() as post:
-        for row in rows:
-            add_what_it_calls_for(post, row)
-    effect("restore.continued")
+    return patiently(read, what="continue")
 
 
 def _clear(node: Node, claim: RestoreClaim, held: Workload, *, phases: Mapping[str, int]) -> None:
@@ -180,6 +188,17 @@ def _lose(node: Node, claim: RestoreClaim, error: RunGone) -> Restored:
     except EngineError as left:
         log.warning("image.left-behind", checkpoint_id=claim.id, epoch=claim.epoch, error=left.message)
     return Restored.LOST
+
+
+def _tell(node: Node, claim: RestoreClaim, error: EngineUnsupported) -> Restored:
+    """No other try mends it, but somebody may (a key, a limit, a criu): the run stays, and its upstream hears of it."""
+    given_back = _give_back(node, claim, error)
+    rows = _still_waiting(node, claim)
+    with node.connections.hints() as post:
+        for row in rows:
+            add_refused(post, row, error=error.message)
+    effect("restore.told")
+    return given_back
 
 
 def _give_back(node: Node, claim: RestoreClaim, error: EngineError, *, is_gone: bool = False) -> Restored:

@@ -180,13 +180,18 @@ def demo(
     data: Annotated[
         Path, typer.Option("--data", help="Folder of a running `up`, or of the servers that the demo starts.")
     ] = DATA,
-    runs: Annotated[int, typer.Option(min=1, max=10_000, help="How many parent runs.")] = 60,
+    runs: Annotated[int, typer.Option(min=1, max=10_000, help="How many parent runs.")] = 40,
+    engine: Annotated[
+        str,
+        typer.Option(help="`process` gives memory back, `simulate` only pauses; `auto` is the first where CRIU works."),
+    ] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="The summary as JSON; all else on standard error.")] = False,
 ) -> None:
     """Show a platform in miniature: real processes wait, most checkpoints are called off, the rest come back."""
     from workers.cli.demo import run_demo
+    from workers.cli.demo.means import Wanted
 
-    raise typer.Exit(run_demo(data, runs=runs, as_json=as_json))
+    raise typer.Exit(run_demo(data, runs=runs, wanted=Wanted(engine), as_json=as_json))
 
 
 @app.command()

@@ -5,6 +5,7 @@ import structlog
 from shared.errors import EngineError, EngineUnsupported, Misconfigured
 from shared.settings import Settings
 from shared.vocabulary import EngineName
+from workers.engines.cri import CriEngine
 from workers.engines.docker import DockerEngine
 from workers.engines.engine import Engine
 from workers.engines.process import ProcessEngine
@@ -50,7 +51,7 @@ def engine_for(name: EngineName, settings: Settings) -> Engine:
     """Return the engine, ready for use.
 
     Raises:
-        EngineUnsupported: This node does not offer it, or it is not built yet.
+        EngineUnsupported: This node does not offer it.
     """
     if name in offered_engines(settings):
         match name:
@@ -61,7 +62,7 @@ def engine_for(name: EngineName, settings: Settings) -> Engine:
             case EngineName.DOCKER:
                 return DockerEngine(settings)
             case EngineName.CRI:
-                pass
+                return CriEngine(settings)
     raise EngineUnsupported(
         f"this node has no engine {name}; it offers {settings.engines or 'none'}. "
         "Name its engines in CHECKPOINT_ENGINES, or send the workload's own node.",

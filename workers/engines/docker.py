@@ -161,7 +161,7 @@ class DockerEngine:
             _tar(["--extract"], made.layer, claim.dump / LAYER, lock=lock, stop=stop, seconds=self._seconds)
             for one in (CONFIG, LAYER):
                 (claim.dump / one).unlink()
-            shutil.copytree(claim.dump, self._dump_of(made, claim.path.name))
+            shutil.move(claim.dump, self._dump_of(made, claim.path.name))
             docker_commands.start(made.id, checkpoint=claim.path.name, lock=lock, seconds=self._seconds)
         except BaseException:
             self._remove_restored(claim.path.name)

@@ -27,9 +27,6 @@ from workers.node.private import private_folder
 PREFIX: Final = "process:"
 # In the dump's folder, and so in the image: the pids that a restore needs.
 PIDS = "pids.json"
-# A signal that criu leaves pending takes effect as soon as the kernel lets the process go.
-STANDING_SECONDS: Final = 5.0
-PAUSE_SECONDS: Final = 0.001
 
 
 class ProcessEngine:
@@ -103,7 +100,7 @@ class ProcessEngine:
             if self._keeps_connections:
                 connections.note(family, self._note_of(family[0]))
             self._criu.dump(family[0].pid, claim.dump, lock=lock)
-            _wait_standing(family[0])
+            tree.wait_standing(family[0])
             dumped = time.monotonic()
             (claim.dump / PIDS).write_text(json.dumps(_pids_needed(family)))
             stored = self._images.put(claim.dump, name=name, stop=stop)
@@ -167,7 +164,7 @@ class ProcessEngine:
             process = claim.process()
             if process is None:
                 raise EngineUnavailable("the restored process ended at once; see the run's own output.")
-            _wait_standing(process)
+            tree.wait_standing(process)
         except BaseException:
             restored.clear(self._folder, [claim.path.name], keep=None, seconds=self._seconds)
             raise
@@ -247,21 +244,6 @@ def _command_of(folder: Path) -> str:
         return repr((folder / "comm").read_text(errors="replace").strip())
     except OSError:
         return "another process"
-
-
-def _wait_standing(root: Process) -> None:
-    """Return once a process and its descendants stand, of which the kernel was told.
-
-    Raises:
-        EngineUnavailable: They do not within 5 s: somebody continued them.
-    """
-    limit = time.monotonic() + STANDING_SECONDS
-    while not all(map(processes.is_stopped, processes.family(root))):
-        if time.monotonic() >= limit:
-            raise EngineUnavailable(
-                f"process {root.pid} or one of its descendants runs; expected all of them to stand.", pid=root.pid
-            )
-        time.sleep(PAUSE_SECONDS)
 
 
 def _milliseconds(seconds: float) -> int:

@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from collections import defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,8 @@ from workers.engines.pidfd import open_pidfd, send_signal
 PROC = Path("/proc")
 MARK = b"CHECKPOINT_WORKLOAD=1"
 STOPPED = "T"
+# So a process looks also that a cgroup of the first version keeps frozen.
+UNINTERRUPTIBLE = "D"
 # Ended; only its parent has not asked how. Nothing of it runs or could.
 ENDED = frozenset({"Z", "X", "x"})
 OWN_MEMORY = ("RssAnon", "RssShmem", "VmSwap")
@@ -165,14 +167,27 @@ def family(root: Process) -> list[Process]:
 
 def stopped_and_marked() -> list[Process]:
     """Return each process that stands and was started as a workload; its descendants inherit the mark."""
-    found = [Process(pid, stat.started_at_ticks) for pid, stat in _all_stats().items() if stat.state == STOPPED]
     marked: list[Process] = []
-    for process in found:
+    for process in in_states({STOPPED}):
         # Another user's processes are never ours.
         with suppress(EngineUnsupported):
             if is_marked(process):
                 marked.append(process)
     return marked
+
+
+def in_states(states: Collection[str]) -> list[Process]:
+    """Return each process whose first thread is in one of some states."""
+    return [Process(pid, stat.started_at_ticks) for pid, stat in _all_stats().items() if stat.state in states]
+
+
+def cgroups_of(process: Process) -> str:
+    """Return a process' cgroups, a line for each hierarchy; nothing when it is gone."""
+    try:
+        text = (PROC / str(process.pid) / "cgroup").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+    return text if exists(process) else ""
 
 
 def group_lives(group: int) -> bool:

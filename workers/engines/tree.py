@@ -1,6 +1,6 @@
 """A workload that is a process tree: told from every other, stopped as a whole, continued, and looked at.
 
-What the engines `simulate` and `process` have in common: frozen is SIGSTOP, thawed and permitted is SIGCONT.
+What the engines `simulate`, `process` and `cri` have in common: frozen is SIGSTOP, thawed and permitted is SIGCONT.
 """
 
 import os
@@ -22,6 +22,8 @@ FREEZE_SECONDS_MAX = 30.0
 PROCESSES_MAX = 10_000
 # A stop takes effect within microseconds; only a process in an uninterruptible call takes longer.
 FIRST_PAUSE_SECONDS, PAUSE_SECONDS_MAX = 0.0005, 0.05
+# A signal that criu leaves pending takes effect as soon as the kernel lets the process go.
+STANDING_SECONDS, STANDING_PAUSE_SECONDS = 5.0, 0.001
 
 
 def find(workload: Workload) -> Process | None:
@@ -51,8 +53,19 @@ def expect_standing(workload: Workload) -> list[Process]:
         RunGone: It has ended, is not marked, or its pid is used again.
         EngineUnavailable: One of them runs.
     """
-    root = expect(workload)
+    return standing_family(expect(workload))
+
+
+def standing_family(root: Process) -> list[Process]:
+    """Return the process and its descendants, all of which stand.
+
+    Raises:
+        RunGone: It has ended.
+        EngineUnavailable: One of them runs.
+    """
     family = processes.family(root)
+    if not family:
+        raise _ended(root)
     if not all(map(processes.is_stopped, family)):
         raise EngineUnavailable(
             f"process {root.pid} or one of its descendants runs; expected all of them frozen by us. "
@@ -60,6 +73,27 @@ def expect_standing(workload: Workload) -> list[Process]:
             pid=root.pid,
         )
     return family
+
+
+def wait_standing(root: Process) -> None:
+    """Return once a process and its descendants stand, of which the kernel was told.
+
+    Raises:
+        EngineUnavailable: They do not within 5 s, since somebody continued them; or the process has ended.
+    """
+    limit = time.monotonic() + STANDING_SECONDS
+    while True:
+        try:
+            standing_family(root)
+        except RunGone as error:
+            # Not that of the run: a dump or a restore failed, and what it was made of may still be there.
+            raise EngineUnavailable(error.message, **error.facts) from error
+        except EngineUnavailable:
+            if time.monotonic() >= limit:
+                raise
+            time.sleep(STANDING_PAUSE_SECONDS)
+        else:
+            return
 
 
 def freeze(workload: Workload, *, stop: Event, seconds: float) -> None:
@@ -71,7 +105,11 @@ def freeze(workload: Workload, *, stop: Event, seconds: float) -> None:
         EngineUnsupported: A process belongs to another user, or the worker itself to the workload.
         EngineUnavailable: A process did not stop in time, or there are too many.
     """
-    root = expect(workload)
+    freeze_tree(expect(workload), stop=stop, seconds=seconds)
+
+
+def freeze_tree(root: Process, *, stop: Event, seconds: float) -> None:
+    """Stop a process that may be touched, and its descendants; see `freeze`."""
     if root.pid in processes.ancestors(os.getpid()):
         raise EngineUnsupported(
             f"process {root.pid} holds this checkpoint worker, which would stop itself with it. "
@@ -88,7 +126,7 @@ def freeze(workload: Workload, *, stop: Event, seconds: float) -> None:
             # What it forked has another parent by now, and no later thaw would find it.
             _continue(list(stopped))
     if not processes.is_alive(root):
-        raise _gone(workload)
+        raise _ended(root)
 
 
 def stop_family(root: Process, stopped: dict[Process, None], *, stop: Event, seconds: float) -> None:
@@ -115,7 +153,12 @@ def thaw(workload: Workload) -> None:
     """Continue the process and its descendants; one that is gone or not marked is ignored."""
     root = find(workload)
     if root is not None:
-        _continue(processes.family(root))
+        thaw_tree(root)
+
+
+def thaw_tree(root: Process) -> None:
+    """Continue a process that may be touched, and its descendants."""
+    _continue(processes.family(root))
 
 
 def standing(engine: EngineName, *, node: str) -> list[Workload]:
@@ -132,7 +175,16 @@ def is_standing(workload: Workload) -> bool:
     The process alone tells: it is stopped before its descendants and continued after them.
     """
     root = find(workload)
-    return root is not None and processes.STOPPED in processes.thread_states(root)
+    return root is not None and is_tree_standing(root)
+
+
+def is_tree_standing(root: Process) -> bool:
+    """Whether any thread of the process is stopped; see `is_standing`."""
+    return processes.STOPPED in processes.thread_states(root)
+
+
+def _ended(root: Process) -> RunGone:
+    return RunGone(f"process {root.pid} has ended.", pid=root.pid)
 
 
 def _gone(workload: Workload) -> RunGone:

@@ -7,13 +7,14 @@ integers and of nothing else, and each claim has its own, so that whoever discar
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryFile
 from threading import Event
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import IO, TYPE_CHECKING, Final, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -27,7 +28,7 @@ from shared.settings import Settings
 from workers.images.limits import Limits, expect_free
 from workers.images.manifest import BYTES_MAX, Manifest, digest_of, read_manifest
 from workers.images.pack import Packing
-from workers.images.spool import spool
+from workers.images.spool import compare, spool
 from workers.images.unpack import unpack
 from workers.node.private import private_folder
 
@@ -40,6 +41,7 @@ ARCHIVE, MANIFEST = "image.tar.zst", "manifest.json"
 PART_BYTES, PARTS_MAX = 5 * 2**20, 4
 CONNECT_LIMIT: Final = "10s"
 EARLIER_MAX: Final = 1_000
+READ_ONLY: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 T = TypeVar("T")
 
@@ -134,15 +136,30 @@ class ImageStore:
         _expect_name(name)
         manifest = self._manifest(name, digest)
         self._limits.check(name, files=len(manifest.files), size=manifest.size, archive=manifest.archive.size)
-        # At its worst both stand on the disk, the archive and its files.
-        expect_free(into, manifest.size + manifest.archive.size, reserve=self._settings.free_bytes_min)
-        with TemporaryFile(dir=into.parent) as archive:
-            self._ask(lambda: spool(obstore.get(self._store, f"{name}/{ARCHIVE}"), manifest, archive, stop=stop))
+        with self._archive(name, manifest, beside=into, stop=stop) as archive:
             unpack(archive, manifest, into=into, stop=stop)
         return manifest
 
+    @contextmanager
+    def _archive(self, name: str, manifest: Manifest, *, beside: Path, stop: Event) -> Generator[IO[bytes]]:
+        """Open an archive that is known to be the manifest's, on this machine; there is room for its files."""
+        reserve = self._settings.free_bytes_min
+        if self._folder is not None:
+            # Read where it is. Whoever could change it meanwhile could have before; each file is compared once more.
+            expect_free(beside, manifest.size, reserve=reserve)
+            path = self._folder / name / ARCHIVE
+            with self._find(lambda: os.fdopen(os.open(path, READ_ONLY), "rb")) as archive:
+                self._ask(lambda: compare(archive, manifest, stop=stop))
+                yield archive
+            return
+        # At its worst both stand on the disk, the archive and its files.
+        expect_free(beside, manifest.size + manifest.archive.size, reserve=reserve)
+        with TemporaryFile(dir=beside.parent) as archive:
+            self._find(lambda: spool(obstore.get(self._store, f"{name}/{ARCHIVE}"), manifest, archive, stop=stop))
+            yield archive
+
     def _manifest(self, name: str, digest: str | None) -> Manifest:
-        found = self._ask(lambda: obstore.get(self._store, f"{name}/{MANIFEST}"))
+        found = self._find(lambda: obstore.get(self._store, f"{name}/{MANIFEST}"))
         if found.meta["size"] > BYTES_MAX:
             raise ImageRefused(f"the manifest of image {name} has {found.meta['size']} bytes; too many.", name=name)
         return read_manifest(bytes(self._ask(found.bytes)), name=name, digest=digest, keys=self._keys)
@@ -172,11 +189,18 @@ class ImageStore:
             # Whoever takes the checkpoint over, or closes it, tries again.
             log.warning("image.left-behind", name=name, error=error.message)
 
+    def _find(self, question: Callable[[], T]) -> T:
+        """Ask for what an image needs: if that is not there, neither is the run."""
+        try:
+            return self._ask(question)
+        except EngineUnavailable as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                raise RunGone(f"the image store has no such object: {_first_line(error.__cause__)}") from error
+            raise
+
     def _ask(self, question: Callable[[], T]) -> T:
         try:
             return question()
-        except FileNotFoundError as error:
-            raise RunGone(f"the image store has no such object: {_first_line(error)}") from error
         except (BaseError, OSError) as error:
             raise EngineUnavailable(f"the image store cannot do it now: {_first_line(error)}") from error
 

@@ -81,6 +81,7 @@ class Agent:
             be_seen(self._node)
             settle_what_stands(self._node)
             clear_what_is_left(self._node)
+            self._cleaner.clean_if_due()
             waited = self.pulse.turned()
             if waited is not None:
                 log.info("agent.back", seconds=round(waited, 1))
@@ -105,12 +106,7 @@ def be_seen(node: Node) -> None:
 
 def settle_what_stands(node: Node) -> int:
     """Settle every workload that stands still here and was ever ours; return how many were looked at."""
-    settings = node.connections.settings
-    standing = [
-        workload.to_json()
-        for name in offered_engines(settings)
-        for workload in engine_for(name, settings).standing(node=node.name)
-    ]
+    standing = [workload.to_json() for workload in _standing(node)]
     if not standing:
         return 0
     with node.connections.pool.connection() as conn:
@@ -128,6 +124,19 @@ def settle_what_stands(node: Node) -> int:
             effect("agent.settled")
             log.debug("agent.settled", outcome=outcome)
     return len(ours)
+
+
+def _standing(node: Node) -> list[Workload]:
+    """Return what stands still here, of every engine that answers."""
+    settings = node.connections.settings
+    standing: list[Workload] = []
+    for name in offered_engines(settings):
+        try:
+            standing += engine_for(name, settings).standing(node=node.name)
+        except EngineError as error:
+            # A container daemon that restarts holds up no other engine's runs.
+            log.warning("agent.engine-away", engine=str(name), error=error.message)
+    return standing
 
 
 def clear_what_is_left(node: Node) -> int:

@@ -9,6 +9,8 @@ SELECT count(*) AS waits,
        count(*) FILTER (WHERE c.status = 'failed') AS failed,
        count(*) FILTER (WHERE c.status = 'restored') AS restored,
        coalesce(sum(extract(epoch FROM c.restored_at - c.freed_at)), 0)::float8 AS slot_seconds,
+       coalesce(sum(c.image_bytes) FILTER (WHERE c.status = 'restored'), 0)::bigint AS image_bytes,
+       coalesce(sum((c.phases ->> 'dump_bytes')::bigint) FILTER (WHERE c.status = 'restored'), 0)::bigint AS dump_bytes,
        count(*) FILTER (WHERE d.look_at IS NOT NULL
                            OR d.done_at IS NULL AND d.cancelled_at IS NULL
                            OR has_duty(c)) AS left_to_do

@@ -9,24 +9,28 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
+from workers.cli.demo.means import Wanted
 from workers.cli.demo.play import play
-from workers.cli.demo.summary import lines
+from workers.cli.demo.summary import Summary, lines
 from workers.cli.demo.system import a_system, is_named
+from workers.cli.demo.workloads import kill_workloads
 from workers.cli.up import DATABASE_URL, SIGNALS, Stopped, stop_here
 
 DONE, FAILED = 0, 1
 
 
-def run_demo(data: Path, *, runs: int, as_json: bool = False) -> int:
+def run_demo(data: Path, *, runs: int, wanted: Wanted, as_json: bool = False) -> int:
     """Run the demo, print its summary, and return the exit code.
 
     Args:
         data: Folder of a running `up`, or of the servers that the demo starts.
         runs: How many runs.
+        wanted: Which engine freezes the runs.
         as_json: The summary as JSON on standard output, all else on standard error.
 
     Raises:
-        DeferredCheckpointError: There is no system to speak to, or it did not answer for long.
+        DeferredCheckpointError: There is no system to speak to, or none with the engine that is wanted,
+            or it did not answer for long.
     """
     for one in SIGNALS:
         # Under `nohup` no SIGHUP is wanted.
@@ -35,18 +39,23 @@ def run_demo(data: Path, *, runs: int, as_json: bool = False) -> int:
     is_own = not is_named(data)
     up_env = None if os.environ.get(DATABASE_URL) else data / "up.env"
     folder = Path(tempfile.mkdtemp(prefix="checkpoints-demo-"))
-    is_kept = False
+    summary: Summary | None = None
     try:
-        with a_system(data, lambda line: typer.echo(line, err=as_json)) as settings:
-            summary = play(settings, runs=runs, folder=folder, console=Console(stderr=as_json))
-        is_kept = bool(summary.problems)
+        with a_system(data, wanted, lambda line: typer.echo(line, err=as_json)) as (settings, choice):
+            console = Console(stderr=as_json)
+            summary = play(settings, runs=runs, folder=folder, engine=choice.engine, console=console)
     except Stopped:
+        # A summary that is there already is of no use to whoever does not wait for it.
+        summary = None
+    finally:
+        # Also what workers were restoring until they were stopped.
+        kill_workloads(folder)
+        if summary is None or not summary.problems:
+            shutil.rmtree(folder, ignore_errors=True)
+    if summary is None:
         typer.echo("stopped; no process is left", err=True)
         return FAILED
-    finally:
-        if not is_kept:
-            shutil.rmtree(folder, ignore_errors=True)
     typer.echo(summary.to_json() if as_json else "\n".join(lines(summary, up_env=up_env, is_own=is_own)))
-    if is_kept:
+    if summary.problems:
         typer.echo(f"the ledgers are kept: {folder}", err=True)
-    return FAILED if is_kept else DONE
+    return FAILED if summary.problems else DONE

@@ -24,17 +24,17 @@ class Entry:
 
 
 def read_ledgers(folder: Path) -> list[Entry]:
-    """Read what all runs wrote; a line that was cut short counts as none."""
+    """Read what all runs wrote, each in a folder of its name; a line that was cut short counts as none."""
     return [
-        _entry(line)
-        for ledger in sorted(folder.glob("*.ledger"))
+        _entry(ledger.parent.name, line)
+        for ledger in sorted(folder.glob("*/ledger"))
         for line in ledger.read_text(encoding="utf-8").splitlines(keepends=True)
         if line.endswith("\n")
     ]
 
 
-def _entry(line: str) -> Entry:
-    what, run, number, mode, outcome = line.rstrip("\n").split("\t")
+def _entry(run: str, line: str) -> Entry:
+    what, number, mode, outcome = line.rstrip("\n").split("\t")
     return Entry((run, int(number)), what == "went-on", mode, msgspec.json.decode(outcome))
 
 

@@ -1,6 +1,6 @@
 """What the runs of a demo do: seeded, so that two demos of one size do the same."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Final, Literal
@@ -11,19 +11,31 @@ DELAY_MS: Final = 700
 # In own servers a time wait that ends sooner gets no checkpoint.
 THRESHOLD_MS: Final = 1_000
 _SEED: Final = 1
-# Of 12 tasks 8 end within the delay, 2 around it, 2 long after; in milliseconds from the start of the task.
-_TASKS: Final = (*((30, 520),) * 8, *((720, 860),) * 2, *((1_200, 2_400),) * 2)
-# Every second time is too short to be worth a checkpoint.
-_TIMES: Final = ((300, 600), (1_200, 1_800))
 _TIME_EVERY: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """One wait of a run: for what, and how long that takes."""
+    """One wait of a run: for what, and how long that takes; a task may end earlier, when its run is being frozen."""
 
     kind: Kind
     milliseconds: int
+    ends_at_freeze: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """Waits of some length, in milliseconds from the start of a task or the beginning of a time."""
+
+    low: int
+    high: int
+    ends_at_freeze: bool = False
+
+
+# Of 12 tasks 8 end within the delay, 2 while a checkpoint is being taken, 2 long after.
+_TASKS: Final = (*(_Span(30, 450),) * 8, *(_Span(9_000, 9_000, ends_at_freeze=True),) * 2, *(_Span(2_500, 3_500),) * 2)
+# Every second time is too short to be worth a checkpoint.
+_TIMES: Final = (_Span(300, 600), _Span(2_000, 3_000))
 
 
 def plan(runs: int) -> list[tuple[Wait, Wait]]:
@@ -33,8 +45,8 @@ def plan(runs: int) -> list[tuple[Wait, Wait]]:
     return [(next(tasks), next(times if number % _TIME_EVERY == 0 else tasks)) for number in range(1, runs + 1)]
 
 
-def _waits(kind: Kind, ranges: tuple[tuple[int, int], ...], random: Random) -> Iterator[Wait]:
+def _waits(kind: Kind, spans: Sequence[_Span], random: Random) -> Iterator[Wait]:
     while True:
-        # Each round has every range as often as it stands there, so that small demos have their share too.
-        for low, high in random.sample(ranges, len(ranges)):
-            yield Wait(kind, random.randint(low, high))
+        # Each round has every span as often as it stands there, so that small demos have their share too.
+        for span in random.sample(spans, len(spans)):
+            yield Wait(kind, random.randint(span.low, span.high), span.ends_at_freeze)

@@ -2,28 +2,27 @@
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
-from shared.client import Cancel, CancelCause, Complete, Defer, Dependency
+from shared.client import Cancel, CancelCause, Complete, Defer, Dependency, Workload
 from shared.vocabulary import CancelReason, OutcomeType, WaitReason
 from workers.cli.demo.plan import DELAY_MS, Wait
-from workers.cli.demo.started import Started
+from workers.cli.demo.tasks import TaskProcess
+from workers.cli.demo.workloads import RunProcess
+
+State = Literal["not started", "working", "waiting", "ended"]
 
 
 @dataclass(slots=True)
 class Run:
-    """A run: what it is to do, its process once it has one, its tasks, and what it does now."""
+    """A run: what it is to do, its process while it has one, what it does now, and its tasks that have not ended."""
 
     id: str
     waits: tuple[Wait, ...]
-    parent: Started | None = None
-    state: str = "not started"
-    tasks: dict[int, Started] = field(default_factory=dict[int, Started])
-
-    @property
-    def processes(self) -> list[Started]:
-        """Its process and those of its tasks, as far as they have not ended."""
-        return [*([self.parent] if self.parent else []), *self.tasks.values()]
+    process: RunProcess | None = None
+    state: State = "not started"
+    waits_for: int = 0
+    tasks: dict[int, TaskProcess] = field(default_factory=dict[int, TaskProcess])
 
 
 def is_time(run: Run, number: int) -> bool:
@@ -31,7 +30,7 @@ def is_time(run: Run, number: int) -> bool:
     return run.waits[number - 1].kind == "time"
 
 
-def a_wait(run: Run, number: int, parent: Started, *, node: str, reply_to: str) -> Defer:
+def a_wait(run: Run, number: int, workload: Workload, *, reply_to: str) -> Defer:
     """Return the registration of a run's wait."""
     ends_at: datetime | None = None
     if is_time(run, number):
@@ -43,7 +42,7 @@ def a_wait(run: Run, number: int, parent: Started, *, node: str, reply_to: str) 
         wait_number=number,
         reason=WaitReason.DURATION if ends_at else WaitReason.TASK,
         dependency=Dependency(_dependency_id(run, number), resume_at=ends_at),
-        workload=parent.workload(node),
+        workload=workload,
         # The end of a time is known: if it is far enough away, nothing is gained by a delay.
         delay_ms=0 if ends_at else DELAY_MS,
         reply_to=reply_to,

@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 
 from shared.db.demo import Waits
-from shared.vocabulary import Mode
+from shared.vocabulary import EngineName, Mode
+from workers.cli.demo.memory import Held, megabytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,9 @@ class Summary:
 
     runs: int
     seconds: float
+    engine: EngineName
     waits: Waits
+    memory: Held
     repeats_ignored: int
     latency: Mapping[str, Latency]
     problems: Sequence[str]
@@ -68,13 +71,31 @@ def lines(summary: Summary, *, up_env: Path | None, is_own: bool) -> list[str]:
         ("  frozen", waits.frozen, "they outlived the delay"),
         ("    restored", waits.restored, "they ended later; the run came back"),
         ("slot-seconds freed", f"{waits.slot_seconds:.1f}", "while frozen, a run's slot was another's"),
-        ("memory given back", "none", "the engine `simulate` only pauses processes"),
+        *_memory(summary),
     ]
     if waits.failed:
         rows.insert(4, ("  failed", waits.failed, "no checkpoint could be taken; continued live"))
     width = max(len(str(value)) for _, value, _ in rows)
     table = [f"{name:<26} {value!s:>{width}}  {note}" for name, value, note in rows]
     return ["", *table, "", *_latencies(summary), "", *_verdict(summary), "", *_further(summary, up_env, is_own=is_own)]
+
+
+def _memory(summary: Summary) -> list[tuple[str, Any, str]]:
+    waits, before, frozen = summary.waits, summary.memory.before_bytes, summary.memory.frozen_bytes
+    if summary.engine is not EngineName.PROCESS:
+        return [("memory given back", "none", f"the engine `{summary.engine}` only pauses processes")]
+    return [
+        (
+            "memory given back",
+            f"{megabytes(before - frozen)} MB",
+            f"{waits.restored} freezes: {megabytes(before)} MB resident before, {megabytes(frozen)} MB while frozen",
+        ),
+        (
+            "  kept in images",
+            f"{megabytes(waits.image_bytes)} MB",
+            f"of {megabytes(waits.dump_bytes)} MB that CRIU dumped; deleted after the restore",
+        ),
+    ]
 
 
 def _latencies(summary: Summary) -> list[str]:

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from shared.db.demo import Waits
 from shared.telemetry import logs
+from workers.cli.demo.memory import megabytes
 
 LINE_SECONDS: Final = 2.0
 
@@ -39,9 +40,9 @@ class View:
         if self._live:
             self._live.stop()
 
-    def show(self, states: Counter[str], waits: Waits) -> None:
-        """Show how things stand."""
-        runs, rows = _runs(states), _waits(waits)
+    def show(self, states: Counter[str], waits: Waits, *, held_bytes: int) -> None:
+        """Show how things stand, and how much memory the runs that wait hold."""
+        runs, rows = _runs(states) | {"MB held waiting": megabytes(held_bytes)}, _waits(waits)
         if self._live:
             self._live.update(_table(runs, rows), refresh=True)
         elif time.monotonic() >= self._next_line:

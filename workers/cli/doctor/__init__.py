@@ -7,8 +7,9 @@ import msgspec
 import typer
 
 from shared.errors import Misconfigured
+from workers.cli.doctor.engines import engine_lines
 from workers.cli.doctor.line import Line, Verdict, checked
-from workers.cli.doctor.node import NODE_CHECKS
+from workers.cli.doctor.node import lock_folder
 from workers.cli.doctor.postgres import postgres_lines
 from workers.cli.doctor.redis import redis_lines
 from workers.cli.doctor.versions import versions
@@ -37,9 +38,8 @@ def _lines() -> list[Line]:
     lines = [Line("settings", Verdict.OK, "understood"), *checked("versions", versions)]
     lines += checked("postgres", lambda: postgres_lines(settings))
     lines += checked("redis", lambda: redis_lines(settings))
-    for name, check in NODE_CHECKS:
-        lines += checked(name, lambda check=check: [check(settings)])
-    return lines
+    lines += checked("lock folder", lambda: [lock_folder(settings)])
+    return lines + checked("engines", lambda: engine_lines(settings))
 
 
 def _print(line: Line) -> None:

@@ -1,15 +1,11 @@
-"""This machine: its lock folder, and whether each engine that it offers can work here."""
+"""This machine: its lock folder."""
 
 import fcntl
 import os
 import tempfile
-from collections.abc import Callable
-from typing import Final
 
-from shared.errors import EngineUnsupported
 from shared.settings import Settings
 from workers.cli.doctor.line import Line, Verdict
-from workers.engines.available import engine_for, offered_engines
 
 
 def lock_folder(settings: Settings) -> Line:
@@ -28,26 +24,3 @@ def lock_folder(settings: Settings) -> Line:
     return Line(
         "lock folder", Verdict.FAIL, f"{folder} takes no locks", "Set CHECKPOINT_LOCK_FOLDER to a local file system."
     )
-
-
-def engines(settings: Settings) -> Line:
-    """Say whether each engine that the settings name works here.
-
-    Raises:
-        Misconfigured: A name is no engine's.
-    """
-    offered = offered_engines(settings)
-    if not offered:
-        return Line("engines", Verdict.WARN, "none", "This node takes no checkpoints; name some in CHECKPOINT_ENGINES.")
-    for name in offered:
-        try:
-            engine_for(name, settings).probe()
-        except EngineUnsupported as error:
-            return Line(f"engine {name}", Verdict.FAIL, error.message)
-    return Line("engines", Verdict.OK, ", ".join(offered))
-
-
-NODE_CHECKS: Final[tuple[tuple[str, Callable[[Settings], Line]], ...]] = (
-    ("lock folder", lock_folder),
-    ("engines", engines),
-)

@@ -17,6 +17,7 @@ from workers.cli.doctor.line import Line, Verdict
 OLDEST_TRIED: Final = 150_000  # as Postgres numbers its versions
 SKEW_MAX: Final = timedelta(seconds=2)
 LATE_MAX: Final = timedelta(seconds=30)
+REMOVED_WITHIN: Final = timedelta(minutes=1)
 
 
 def postgres_lines(settings: Settings) -> Iterator[Line]:
@@ -41,6 +42,7 @@ def postgres_lines(settings: Settings) -> Iterator[Line]:
         yield Line("schema", Verdict.OK, "up to date")
         yield _node(conn, settings)
         yield _late(conn)
+        yield _left_behind(conn)
 
 
 def _version(conn: Connection[Any]) -> Line:
@@ -94,3 +96,16 @@ def _late(conn: Connection[Any]) -> Line:
             "Start `checkpoints worker sweeper`, or more of them.",
         )
     return Line("sweeper", Verdict.OK, "no row waits to be looked at")
+
+
+def _left_behind(conn: Connection[Any]) -> Line:
+    left = doctor.left_behind(conn, patience=REMOVED_WITHIN)
+    if left:
+        return Line(
+            "left behind",
+            Verdict.WARN,
+            "; ".join(f"{why}: {count}" for why, count in left.items()),
+            "It is tried again with growing gaps. Look for image.left-behind and agent.unsettled in the logs of the "
+            "checkpoint workers.",
+        )
+    return Line("left behind", Verdict.OK, "nothing of runs that went on or are over")

@@ -1,14 +1,11 @@
 """Runs that are really frozen away: real workers, real CRIU, and processes that are gone meanwhile."""
 
-import os
 import signal
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import psycopg
 import pytest
-from by_hand import LATER, AtEffect, ByHand
-from criu import stored_in, why_not_criu, with_criu
+from criu import stored_in
 from process_runs import CountingRun
 from psycopg.types.json import Jsonb
 from system import System
@@ -18,41 +15,12 @@ from waiting import wait_until
 from shared.client import Cancel, CancelCause
 from shared.settings import Settings
 from shared.vocabulary import CancelReason, Mode
-from workers.checkpoint.restore import Restored
-from workers.checkpoint.take import Taken
+from tests.vectors.process.conftest import GATED, Gate
 from workers.cli.kinds import WorkerKind
 
 PHASES = {"freeze_ms", "dump_ms", "store_ms", "dump_bytes", "restore_ms", "permit_ms"}
 
 StartRun = Callable[[], CountingRun]
-
-
-@pytest.fixture
-def script() -> str:
-    """What stands in criu's place; a test that has another says so."""
-    return 'exec "$CRIU" "$@"'
-
-
-@pytest.fixture
-def settings(settings: Settings, tmp_path: Path, script: str) -> Settings:
-    """Settings of a node with CRIU; skipped where that does not work."""
-    if (why := why_not_criu()) is not None:
-        pytest.skip(f"the engine process does not work here: {why}")
-    return with_criu(settings, tmp_path, script=script)
-
-
-@pytest.fixture
-def a_counting_run(settings: Settings, tmp_path: Path) -> Iterator[StartRun]:
-    """Start runs that count; they are ended with the test."""
-    runs: list[CountingRun] = []
-
-    def start() -> CountingRun:
-        runs.append(CountingRun(tmp_path / f"counting-{len(runs)}", node=settings.node))
-        return runs[-1]
-
-    yield start
-    for run in runs:
-        run.end()
 
 
 def is_frozen(system: System) -> bool:
@@ -95,36 +63,20 @@ def test_a_run_that_is_frozen_is_gone_and_comes_back_as_it_was(
     assert set(row["phases"]) == PHASES
 
 
-GATED = '[ "$1" != dump ] || { touch "$0.began"; cat "$0.gate" >/dev/null; }; exec "$CRIU" "$@"'
-
-
-@pytest.fixture
-def gate(settings: Settings) -> Path:
-    """A pipe at which dumps wait; whoever writes to it lets them go on."""
-    path = Path(f"{settings.criu_path}.gate")
-    os.mkfifo(path)
-    return path
-
-
-def wait_at(gate: Path) -> None:
-    """Wait until a dump is at the gate."""
-    wait_until(gate.with_suffix(".began").exists)
-
-
 @pytest.mark.parametrize("script", [GATED], ids=["a gate"])
 def test_a_wait_that_ends_during_the_dump_goes_on_live(
-    system: System, upstream: Upstream, settings: Settings, a_counting_run: StartRun, gate: Path
+    system: System, upstream: Upstream, settings: Settings, a_counting_run: StartRun, gate: Gate
 ) -> None:
     """Vector 3: the dump ends, since it cannot be broken off without harm; nothing is stored and nothing offered."""
     system.start()
     run = a_counting_run()
     upstream.wait_for_task(run, delay_ms=0)
-    wait_at(gate)
+    gate.wait()
     run.assert_stands()
 
     upstream.complete(run)
     assert upstream.continuation(run).mode is Mode.LIVE
-    gate.write_text("go on")
+    gate.open()
 
     wait_until(lambda: is_settled(system))
     run.assert_runs()
@@ -136,17 +88,17 @@ def test_a_wait_that_ends_during_the_dump_goes_on_live(
 
 @pytest.mark.parametrize("script", [GATED], ids=["a gate"])
 def test_an_image_that_is_offered_too_late_is_refused_and_removed(
-    system: System, upstream: Upstream, settings: Settings, a_counting_run: StartRun, gate: Path
+    system: System, upstream: Upstream, settings: Settings, a_counting_run: StartRun, gate: Gate
 ) -> None:
     """Vector 4: the wait ended and no token told the engine; the run goes on live as if nothing had been."""
     system.start(WorkerKind.CHECKPOINT, WorkerKind.SWEEPER)
     run = a_counting_run()
     upstream.wait_for_task(run, delay_ms=0)
-    wait_at(gate)
+    gate.wait()
     over = {"v": 1, "dependency_id": dependency_id(run.id, 1), "outcome_type": "success"}
     with psycopg.connect(settings.database_url.get_secret_value()) as conn:
         conn.execute("SELECT complete_dependency(%s)", [Jsonb(over)])
-    gate.write_text("go on")
+    gate.open()
 
     wait_until(lambda: is_settled(system) and system.rows("SELECT FROM checkpoint WHERE status = 'refused'"))
     run.assert_runs()
@@ -232,38 +184,3 @@ def test_a_node_where_criu_does_not_work_says_so_and_does_not_offer_it(
     upstream.complete(run)
     assert upstream.continuation(run).mode is Mode.LIVE
     run.assert_runs()
-
-
-class Died(BaseException):
-    """Stands for the end of a worker in the middle of a story."""
-
-
-@pytest.mark.parametrize("first", ["its restore", "a sweep's take"])
-def test_whoever_comes_first_ends_the_old_process(
-    hand: ByHand, settings: Settings, a_counting_run: StartRun, at_effect: AtEffect, first: str
-) -> None:
-    """Vector 5, one step at a time: accepted, then the worker died, and no agent is there to help."""
-    run = a_counting_run()
-    old = run.workload
-    hand.wait_for_task(run, delay_ms=0)
-    at_effect("take.offered", die)
-    with pytest.raises(Died):
-        hand.checkpoint_worker()
-    run.assert_stands()
-
-    if first == "a sweep's take":
-        hand.sweeper(ahead=LATER)
-        assert hand.checkpoint_worker() == [Taken.DUTY_DONE]
-        assert run.is_gone
-    hand.complete(run)
-    assert hand.checkpoint_worker() == [Restored.RESTORED]
-
-    heard = hand.continuation()
-    assert heard.workload != old.to_json()
-    run.went_on(heard)
-    assert stored_in(settings) == []
-
-
-def die() -> None:
-    """End a story here."""
-    raise Died

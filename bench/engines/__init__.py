@@ -1,0 +1,1 @@
+"""What each engine's phases take, beside the bare tool by hand, in one run."""
