@@ -52,9 +52,10 @@ compose-test: $(DEV) ## build, run, kill, scale and stop docker-compose.yml (as 
 	@$(BIN)/pytest tests/compose -m compose --verbose -o log_cli=true --log-cli-level=INFO
 	@echo "compose-test: docker-compose.yml builds, starts, works, heals, scales and stops"
 
-test-engines: $(DEV) ## install what the engines process and docker need (as root, on Debian), and run the tests of all engines
+test-engines: $(DEV) ## install what the engines need (as root, on Debian), and run the tests of all of them
 	@scripts/install-criu.sh .criu
 	@dpkg -s docker.io >/dev/null 2>&1 || apt-get install --yes --quiet --no-install-recommends docker.io
+	@tests/engines/cri.sh install .cri
 	@$(BIN)/pytest -n $(JOBS) -rs tests/engines tests/images tests/vectors/process
 	@$(BIN)/pytest -n $(JOBS) -rs -m "" tests/faults/test_kill_at_every_effect.py -k "[docker"
 

@@ -13,7 +13,8 @@ from shared.messages import Workload
 from shared.settings import Settings
 from shared.vocabulary import EngineName
 from tests.criu import criu_path, stored_in, why_not_criu
-from tests.engines.containerd import Containerd, CountingPod, a_containerd, why_not_cri
+from tests.engines.containerd import LABEL as POD_LABEL
+from tests.engines.containerd import Containerd, CountingPod, a_containerd, what_is_left, why_not_cri
 from tests.engines.counting import MARK, CountingProcess
 from tests.engines.dockerd import LABEL, CountingContainer, containers, dumps_kept, remove_containers
 from workers.engines.cri import CriEngine
@@ -24,7 +25,9 @@ from workers.engines.simulate import Simulate
 from workers.node.lock import NodeLock, node_lock
 
 SECONDS = 60.0
-Counted = CountingProcess | CountingContainer
+Counted = CountingProcess | CountingContainer | CountingPod
+
+StartPod = Callable[..., CountingPod]
 
 
 @dataclass(frozen=True)
@@ -144,7 +147,27 @@ def docker_case(settings: Settings, start: Callable[..., CountingContainer], *, 
     return EngineCase(engine, start, again, left, LABEL)
 
 
-ENGINES = ["simulate", "process", "process in a pid namespace", "docker", "docker that pauses"]
+def cri_case(settings: Settings, start: StartPod, runtime: Containerd) -> EngineCase:
+    """`cri`: a killed container is gone, and restored from an image of a registry; an id names no other container."""
+    engine = CriEngine(settings)
+
+    def again() -> tuple[CountingPod, Workload]:
+        earlier = start()
+        earlier.end()
+        return start(), earlier.workload
+
+    def runs(container: str) -> bool:
+        workload = Workload(EngineName.CRI, "here", container=container)
+        return container in runtime.running() and not engine.is_standing(workload)
+
+    def left() -> list[str]:
+        restored = [container for container in runtime.restored() if not runs(container)]
+        return [*what_is_left(settings, runtime), *restored]
+
+    return EngineCase(engine, start, again, left, POD_LABEL)
+
+
+ENGINES = ["simulate", "process", "process in a pid namespace", "docker", "docker that pauses", "cri"]
 
 
 @pytest.fixture(params=ENGINES)
@@ -159,6 +182,8 @@ def engine_case(request: pytest.FixtureRequest) -> EngineCase:
             return process_case(get("process_settings"), get("a_counting_process"), pids="shared")
         case "process in a pid namespace":
             return process_case(get("process_settings"), get("a_counting_process"), pids="own")
+        case "cri":
+            return cri_case(get("cri_settings"), get("start_pod"), get("containerd"))
         case other:
             mode = "checkpoint" if other == "docker" else "pause"
             return docker_case(get("docker_settings"), get("a_counting_container"), mode=mode, host=get("docker_host"))
@@ -204,7 +229,6 @@ def a_criu(process_settings: Settings, tmp_path: Path) -> Criu:
 
 
 Logged = Callable[..., tuple[str, Path]]
-StartPod = Callable[..., CountingPod]
 
 
 @pytest.fixture(scope="session")

@@ -26,6 +26,7 @@ from shared.vocabulary import EngineName
 from tests.criu import why_not_criu
 from tests.engines.counting import PROGRAM, Counting, workload_of
 from tests.waiting import wait_until
+from workers.engines.crictl import CLAIM
 from workers.engines.engine import Engine, Image
 from workers.engines.processes import Process
 from workers.node.lock import NodeLock
@@ -129,6 +130,15 @@ class Containerd:
     def containers(self) -> list[str]:
         """Return the ids of all containers, running or not."""
         return sorted(one["id"] for one in self.ask("ps", "--all").get("containers", []))
+
+    def running(self) -> list[str]:
+        """Return the ids of the containers that run, held ones too."""
+        return [one["id"] for one in self.ask("ps").get("containers", [])]
+
+    def restored(self) -> list[str]:
+        """Return the ids of the containers that claims restored."""
+        listed = self.ask("ps", "--all").get("containers", [])
+        return [one["id"] for one in listed if CLAIM in one.get("labels", {})]
 
     def pods(self) -> list[str]:
         """Return the ids of all pods, ready or not."""
@@ -289,9 +299,9 @@ def frozen_and_stored(engine: Engine, counting: CountingPod, *, name: str, lock:
     return engine.store(counting.workload, name=name, lock=lock, stop=Event())
 
 
-def left(settings: Settings, containerd: Containerd) -> list[str]:
+def what_is_left(settings: Settings, containerd: Containerd) -> list[str]:
     """Return what lies in the work folder, and the tags of images in the registry."""
     folder = settings.work_folder
     files = [path.name for path in folder.iterdir()] if folder.exists() else []
-    repositories = [f"{settings.cri_registry}/checkpoint-{id_}" for id_ in (17, 18)]
+    repositories = [f"{settings.cri_registry}/checkpoint-{id_}" for id_ in (17, 18, 19)]
     return files + [tag for repository in repositories for tag in containerd.registry.tags(repository)]

@@ -5,22 +5,17 @@ from threading import Event
 
 import pytest
 
-from shared.errors import EngineRevoked, EngineUnavailable, EngineUnsupported, RunGone
+from shared.errors import EngineUnavailable, EngineUnsupported, RunGone
 from shared.messages import Workload
 from shared.settings import Settings
 from shared.vocabulary import EngineName
 from tests.engines.conftest import Logged, StartPod
-from tests.engines.containerd import Containerd, frozen_and_stored, left
+from tests.engines.containerd import Containerd, frozen_and_stored, what_is_left
 from workers.engines.cri import CriEngine
 from workers.engines.freezer import freezer_of
 from workers.node.lock import NodeLock
 
 NEVER = Event()
-
-
-def test_a_node_is_told_whether_it_can(cri_engine: CriEngine) -> None:
-    """A runtime answers, the programs are here, a registry is named."""
-    cri_engine.probe()
 
 
 @pytest.mark.parametrize(
@@ -52,22 +47,6 @@ def test_a_runtime_that_is_away_is_said_to_be(
         cri_engine.standing(node="here")
 
 
-def test_a_frozen_container_stands_as_a_whole(cri_engine: CriEngine, start_pod: StartPod, lock: NodeLock) -> None:
-    """Its threads and children too; it goes on without a gap. Each call may come twice."""
-    counting = start_pod()
-    for _ in range(2):
-        cri_engine.freeze(counting.workload, lock=lock, stop=NEVER)
-    counting.assert_stands()
-    assert cri_engine.is_standing(counting.workload)
-    assert cri_engine.standing(node="here") == [counting.workload]
-
-    for _ in range(2):
-        cri_engine.thaw(counting.workload)
-    counting.assert_runs()
-    assert not cri_engine.is_standing(counting.workload)
-    assert cri_engine.standing(node="here") == []
-
-
 def test_each_epoch_stores_an_image_of_its_own(
     cri_engine: CriEngine, start_pod: StartPod, lock: NodeLock, cri_settings: Settings, containerd: Containerd
 ) -> None:
@@ -78,51 +57,39 @@ def test_each_epoch_stores_an_image_of_its_own(
     counting.assert_stands()
     assert first.is_portable
     assert second.image_bytes > 0
-    assert left(cri_settings, containerd) == ["17-1", "17-2"]
+    assert what_is_left(cri_settings, containerd) == ["17-1", "17-2"]
 
     for _ in range(2):
         cri_engine.discard(first.location)
-    assert left(cri_settings, containerd) == ["17-2"]
+    assert what_is_left(cri_settings, containerd) == ["17-2"]
     cri_engine.thaw(counting.workload)
     counting.assert_runs()
     with pytest.raises(EngineUnavailable, match="runs; expected all of them frozen"):
         cri_engine.store(counting.workload, name="17-3", lock=lock, stop=NEVER)
 
 
-def test_a_restored_container_is_held_until_it_is_permitted(
-    cri_engine: CriEngine, start_pod: StartPod, lock: NodeLock, cri_settings: Settings, containerd: Containerd
+def test_a_container_is_restored_into_its_own_pod_with_what_it_had_written(
+    cri_engine: CriEngine, start_pod: StartPod, lock: NodeLock, containerd: Containerd
 ) -> None:
-    """In its own pod, with what it had written; and it is frozen and restored once more."""
+    """Requested twice it is one container, which is held until it is permitted."""
     counting = start_pod()
-    pod = counting.pod
+    pod, workload = counting.pod, counting.workload
     (counting.root / "tmp" / "kept").write_text("kept")
-    for checkpoint in (17, 18):
-        workload = counting.workload
-        cri_engine.freeze(workload, lock=lock, stop=NEVER)
-        counting.assert_stands()
-        image = cri_engine.store(workload, name=f"{checkpoint}-1", lock=lock, stop=NEVER)
-        counting.assert_stands()
-        before = counting.counts()
-        cri_engine.kill(workload)
-        assert containerd.containers() == []
+    image = frozen_and_stored(cri_engine, counting, name="17-1", lock=lock)
+    cri_engine.kill(workload)
+    assert (containerd.containers(), containerd.pods()) == ([], [pod])
 
-        held = cri_engine.restore(image, name=f"{checkpoint}-2", workload=workload, lock=lock, stop=NEVER)
-        again = cri_engine.restore(image, name=f"{checkpoint}-2", workload=workload, lock=lock, stop=NEVER)
-        assert again == held
-        counting.moved_to(held)
-        assert counting.pod == pod
+    held = cri_engine.restore(image, name="17-2", workload=workload, lock=lock, stop=NEVER)
+    again = cri_engine.restore(image, name="17-2", workload=workload, lock=lock, stop=NEVER)
+    counting.moved_to(held)
 
-        counting.assert_stands()
-        assert counting.counts() == before
-        assert cri_engine.is_standing(held)
-        assert held in cri_engine.standing(node="here")
-        assert (counting.root / "tmp" / "kept").read_text() == "kept"
-        for _ in range(2):
-            cri_engine.permit(held)
-        counting.assert_runs()
-        cri_engine.clear(f"{checkpoint}-2", keep=held)
-        assert left(cri_settings, containerd) == []
-        counting.assert_runs()
+    assert again == held
+    assert (containerd.containers(), containerd.pods()) == ([counting.container], [pod])
+    assert counting.pod == pod
+    assert (counting.root / "tmp" / "kept").read_text() == "kept"
+    counting.assert_stands()
+    cri_engine.permit(held)
+    counting.assert_runs()
 
 
 def test_a_container_whose_pod_is_gone_is_restored_into_a_new_one(
@@ -164,7 +131,7 @@ def test_a_later_claim_takes_the_place_of_what_was_never_permitted(
         cri_engine.clear("17-3", keep=None)
     assert containerd.containers() == [other.container]
     assert containerd.pods() == [other.pod]
-    assert left(cri_settings, containerd) == ["18-1"]
+    assert what_is_left(cri_settings, containerd) == ["18-1"]
     other.assert_stands()
 
 
@@ -183,31 +150,6 @@ def test_what_is_no_containers_id_reaches_no_program(
     engine.kill(workload)
     assert not engine.is_standing(workload)
     assert (said.read_text() == "") == (len(bad) < 64 or not bad.isdigit())
-
-
-@pytest.mark.parametrize("mark", [{}, {"checkpoint.workload": "0"}, {"not.checkpoint.workload": "1"}])
-def test_what_is_not_labelled_is_never_touched(
-    cri_engine: CriEngine, start_pod: StartPod, lock: NodeLock, mark: dict[str, str]
-) -> None:
-    """A forged message cannot freeze a database, nor end it."""
-    counting = start_pod(mark=mark)
-    with pytest.raises(RunGone, match=r"checkpoint\.workload=1"):
-        cri_engine.freeze(counting.workload, lock=lock, stop=NEVER)
-    with pytest.raises(RunGone):
-        cri_engine.store(counting.workload, name="17-1", lock=lock, stop=NEVER)
-    cri_engine.kill(counting.workload)
-    cri_engine.thaw(counting.workload)
-    assert cri_engine.standing(node="here") == []
-    counting.assert_runs()
-
-
-def test_a_revoked_checkpoint_freezes_nothing(cri_engine: CriEngine, start_pod: StartPod, lock: NodeLock) -> None:
-    """A wait that ended before the freeze leaves its container alone."""
-    counting, revoked = start_pod(), Event()
-    revoked.set()
-    with pytest.raises(EngineRevoked):
-        cri_engine.freeze(counting.workload, lock=lock, stop=revoked)
-    counting.assert_runs()
 
 
 def test_a_container_that_a_dead_runtime_left_frozen_is_let_go_or_ended(

@@ -13,7 +13,7 @@ from shared.messages import Workload
 from shared.settings import Settings
 from shared.vocabulary import EngineName
 from tests.engines.conftest import Logged, StartPod
-from tests.engines.containerd import Containerd, frozen_and_stored, left
+from tests.engines.containerd import Containerd, frozen_and_stored, what_is_left
 from tests.waiting import wait_until
 from workers.engines.cri import PREFIX, CriEngine
 from workers.engines.engine import Image
@@ -39,7 +39,7 @@ def test_a_restore_that_failed_leaves_nothing_and_is_tried_again(
     with pytest.raises(EngineUnavailable, match="exited with code 1: no"):
         engine.restore(image, name="17-2", workload=workload, lock=lock, stop=NEVER)
     assert (containerd.containers(), containerd.pods()) == ([], [])
-    assert left(cri_settings, containerd) == ["17-1"]
+    assert what_is_left(cri_settings, containerd) == ["17-1"]
 
     broken.unlink()
     counting.moved_to(engine.restore(image, name="17-3", workload=workload, lock=lock, stop=NEVER))
@@ -65,7 +65,7 @@ def test_a_failed_push_is_repeated_without_another_dump(
 
     assert said.read_text().count(" checkpoint ") == 1
     assert built.read_text().count(" build ") == 1
-    assert left(cri_settings, containerd) == ["17-1"]
+    assert what_is_left(cri_settings, containerd) == ["17-1"]
     counting.assert_stands()
 
 
@@ -92,7 +92,7 @@ def test_a_revocation_ends_the_repeated_push(
             revoked.set()
             containerd.registry.start()
 
-    assert left(cri_settings, containerd) == []
+    assert what_is_left(cri_settings, containerd) == []
     engine.thaw(counting.workload)
     counting.assert_runs()
 
@@ -107,7 +107,7 @@ def test_a_registry_without_tls_gets_no_image_unless_that_is_set(
     engine.freeze(counting.workload, lock=lock, stop=NEVER)
     with pytest.raises(EngineUnavailable, match="HTTP response to HTTPS client"):
         engine.store(counting.workload, name="17-1", lock=lock, stop=NEVER)
-    assert left(cri_settings, containerd) == []
+    assert what_is_left(cri_settings, containerd) == []
     counting.assert_stands()
 
 
@@ -138,4 +138,4 @@ def test_an_image_that_is_gone_or_not_what_was_accepted_is_not_restored(
         with pytest.raises(RunGone, match="no image of the engine cri"):
             cri_engine.discard(foreign)
     cri_engine.clear("17-2", keep=None)
-    assert (containerd.containers(), containerd.pods(), left(cri_settings, containerd)) == ([], [], [])
+    assert (containerd.containers(), containerd.pods(), what_is_left(cri_settings, containerd)) == ([], [], [])
