@@ -76,16 +76,16 @@ def measure(subject: Subject, heap: Heap, *, folder: Path, number: int) -> Round
         number: Names its images.
     """
     folder.mkdir()
+    found: dict[str, float] = {}
+    # In turns, so that neither always finds the disk as the other left it.
+    sides = (_ours, _bare) if number % 2 else (_bare, _ours)
     try:
-        with _a_run(subject, folder / "ours", heap) as run, node_lock(folder / "locks", "bench") as lock:
-            if lock is None:
-                raise LookupError("the lock of a new folder is held")
-            ours = _ours(subject, run, lock, number)
-        with _a_run(subject, folder / "bare", heap) as run:
-            bare = _bare(subject, run, folder / "dump")
+        for side in sides:
+            with _a_run(subject, folder / side.__name__, heap) as run:
+                found |= side(subject, run, folder, number)
     finally:
         shutil.rmtree(folder)
-    return Round(**ours, **bare)
+    return Round(**found)
 
 
 @contextmanager
@@ -99,7 +99,14 @@ def _a_run(subject: Subject, folder: Path, heap: Heap) -> Generator[Run]:
         run.end()
 
 
-def _ours(subject: Subject, run: Run, lock: NodeLock, number: int) -> dict[str, float]:
+def _ours(subject: Subject, run: Run, folder: Path, number: int) -> dict[str, float]:
+    with node_lock(folder / "locks", "bench") as lock:
+        if lock is None:
+            raise LookupError("the lock of a new folder is held")
+        return _measured(subject, run, lock, number)
+
+
+def _measured(subject: Subject, run: Run, lock: NodeLock, number: int) -> dict[str, float]:
     engine, workload = subject.engine, run.workload
     first, second = f"{number}-1", f"{number}-2"
     transferred: list[float] = []
@@ -127,7 +134,8 @@ def _ours(subject: Subject, run: Run, lock: NodeLock, number: int) -> dict[str, 
     }
 
 
-def _bare(subject: Subject, run: Run, dump: Path) -> dict[str, float]:
+def _bare(subject: Subject, run: Run, folder: Path, number: int) -> dict[str, float]:
+    dump = folder / f"dump-{number}"
     dump.mkdir()
     _, dumped = _timed(lambda: subject.dump(run, dump))
     _, restored = _timed(lambda: subject.restore(run, dump))

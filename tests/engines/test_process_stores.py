@@ -110,7 +110,7 @@ def test_a_workload_that_somebody_continued_is_not_stored(
     engine.freeze(counting.workload, lock=lock, stop=NEVER)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("workers.engines.process.STANDING_SECONDS", 0.1)
+        patch.setattr("workers.engines.tree.STANDING_SECONDS", 0.1)
         with pytest.raises(EngineUnavailable, match="runs; expected"):
             engine.store(counting.workload, name="17-1", lock=lock, stop=NEVER)
 
