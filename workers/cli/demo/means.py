@@ -20,7 +20,7 @@ MADE_HERE: Final = Path(__file__).parents[3] / ".criu" / "bin" / "criu"
 PROGRAMS: Final = ("unshare", "setsid")
 # Two cores pack and unpack no more at once without holding up all else.
 AT_ONCE: Final = 6
-REMEDY: Final = "`make criu`, as root on Linux, may mend that"
+REMEDY: Final = "run the demo as root on Linux, after `make criu`"
 
 
 class Wanted(StrEnum):
@@ -57,12 +57,14 @@ def own_means(wanted: Wanted) -> Means:
     settings = read_settings()
     try:
         with tempfile.TemporaryDirectory(prefix="checkpoints-probe-") as folder:
-            tried = {"criu_path": criu, "work_folder": Path(folder) / "work"}
+            work, store = Path(folder) / "work", Path(folder) / "images"
+            tried = {"criu_path": criu, "work_folder": work, "image_store": store.as_uri()}
             ProcessEngine(settings.model_copy(update=tried)).probe()
     except EngineUnsupported as error:
         if wanted is Wanted.PROCESS:
             raise
-        return Means({ENGINES: EngineName.SIMULATE}, f"{error.message.rstrip('.')} ({REMEDY})")
+        why = error.message.rstrip(".")
+        return Means({ENGINES: EngineName.SIMULATE}, why if "make criu" in why else f"{why}; {REMEDY}")
     return Means({ENGINES: f"{EngineName.PROCESS},{EngineName.SIMULATE}", CRIU_PATH: criu, CONCURRENCY: str(AT_ONCE)})
 
 
