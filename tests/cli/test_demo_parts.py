@@ -13,10 +13,11 @@ from criu import criu_path, why_not_criu
 from shared.errors import EngineUnsupported
 from shared.vocabulary import EngineName
 from workers.cli.demo.ledger import problems, read_ledgers, repeats
-from workers.cli.demo.means import CRIU_PATH, ENGINES, Wanted, choose, own_means
+from workers.cli.demo.means import CRIU_PATH, ENGINES, choose, own_means
 from workers.cli.demo.memory import Memory, resident
 from workers.cli.demo.plan import DELAY_MS, plan
 from workers.cli.demo.summary import latency
+from workers.cli.kinds import DemoEngine
 from workers.engines.processes import Process, read_stat
 
 HOLDS = "held = bytearray(b'x') * 20_000_000; print(flush=True); input()"
@@ -134,7 +135,7 @@ def test_own_workers_offer_process_where_criu_works(monkeypatch: pytest.MonkeyPa
         pytest.skip(f"the engine process does not work here: {why}")
     monkeypatch.setenv(CRIU_PATH, criu_path())
 
-    means = own_means(Wanted.AUTO)
+    means = own_means(DemoEngine.AUTO)
 
     assert means.why_not is None
     assert means.environment[ENGINES] == "process,simulate"
@@ -145,24 +146,25 @@ def test_without_criu_own_workers_offer_simulate_and_the_demo_says_why(monkeypat
     """In the engine's own words, with what to do; asked for by name it is an error."""
     monkeypatch.setenv(CRIU_PATH, "/no/criu")
 
-    means = own_means(Wanted.AUTO)
+    means = own_means(DemoEngine.AUTO)
 
     assert means.environment == {ENGINES: "simulate"}
     assert means.why_not is not None
     assert "/no/criu cannot be started" in means.why_not
     assert "make criu" in means.why_not
     with pytest.raises(EngineUnsupported, match="/no/criu cannot be started"):
-        own_means(Wanted.PROCESS)
+        own_means(DemoEngine.PROCESS)
 
 
 def test_the_engine_is_one_that_the_workers_offer() -> None:
     """`process` first, if runs can be started for it; whoever asks for another gets that, or an error."""
-    is_root = os.geteuid() == 0
+    first = EngineName.PROCESS if os.geteuid() == 0 else EngineName.SIMULATE
+    auto, process, simulate = DemoEngine.AUTO, DemoEngine.PROCESS, DemoEngine.SIMULATE
     both = ["simulate", "process"]
 
-    assert choose(Wanted.SIMULATE, both, why_not=None).engine is EngineName.SIMULATE
-    assert choose(Wanted.AUTO, both, why_not=None).engine is (EngineName.PROCESS if is_root else EngineName.SIMULATE)
-    assert choose(Wanted.AUTO, ["simulate"], why_not="no criu").why_not == "no criu"
-    for wanted, offered in ((Wanted.PROCESS, ["simulate"]), (Wanted.SIMULATE, ["docker"]), (Wanted.AUTO, [])):
+    assert choose(simulate, both, why_not=None).engine is EngineName.SIMULATE
+    assert choose(auto, both, why_not=None).engine is first
+    assert choose(auto, ["simulate"], why_not="no criu").why_not == "no criu"
+    for wanted, offered in ((process, ["simulate"]), (simulate, ["docker"]), (auto, [])):
         with pytest.raises(EngineUnsupported, match="the demo has no engine"):
             choose(wanted, offered, why_not=None)

@@ -1,4 +1,4 @@
-"""The processes of the Procfile."""
+"""What one chooses from on the command line: a process of the Procfile, the engine of a demo."""
 
 from enum import StrEnum
 
@@ -10,3 +10,11 @@ class WorkerKind(StrEnum):
     RESUME = "resume"
     SWEEPER = "sweeper"
     FLOWER = "flower"
+
+
+class DemoEngine(StrEnum):
+    """The engine that freezes the runs of a demo; `auto`: `process` where it works, else `simulate`."""
+
+    AUTO = "auto"
+    PROCESS = "process"
+    SIMULATE = "simulate"

@@ -11,7 +11,7 @@ from shared.errors import DeferredCheckpointError
 from shared.telemetry.secrets import hide_passwords
 from shared.vocabulary import CancelReason, WaitReason
 from workers.cli.exits import DONE, FAILED, exit_code
-from workers.cli.kinds import WorkerKind
+from workers.cli.kinds import DemoEngine, WorkerKind
 
 DATA = Path(".checkpoints")
 PAGE = 50
@@ -182,16 +182,15 @@ def demo(
     ] = DATA,
     runs: Annotated[int, typer.Option(min=1, max=10_000, help="How many parent runs.")] = 32,
     engine: Annotated[
-        str,
+        DemoEngine,
         typer.Option(help="`process` gives memory back, `simulate` only pauses; `auto` is the first where CRIU works."),
-    ] = "auto",
+    ] = DemoEngine.AUTO,
     as_json: Annotated[bool, typer.Option("--json", help="The summary as JSON; all else on standard error.")] = False,
 ) -> None:
     """Show a platform in miniature: real processes wait, most checkpoints are called off, the rest come back."""
     from workers.cli.demo import run_demo
-    from workers.cli.demo.means import Wanted
 
-    raise typer.Exit(run_demo(data, runs=runs, wanted=Wanted(engine), as_json=as_json))
+    raise typer.Exit(run_demo(data, runs=runs, wanted=engine, as_json=as_json))
 
 
 @app.command()

@@ -9,17 +9,17 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-from workers.cli.demo.means import Wanted
 from workers.cli.demo.play import play
 from workers.cli.demo.summary import Summary, lines
 from workers.cli.demo.system import a_system, is_named
 from workers.cli.demo.workloads import kill_workloads
+from workers.cli.kinds import DemoEngine
 from workers.cli.up import DATABASE_URL, SIGNALS, Stopped, stop_here
 
 DONE, FAILED = 0, 1
 
 
-def run_demo(data: Path, *, runs: int, wanted: Wanted, as_json: bool = False) -> int:
+def run_demo(data: Path, *, runs: int, wanted: DemoEngine, as_json: bool = False) -> int:
     """Run the demo, print its summary, and return the exit code.
 
     Args:

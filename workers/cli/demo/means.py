@@ -5,13 +5,13 @@ import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
 from shared.errors import EngineUnsupported
 from shared.settings import PREFIX, read_settings
 from shared.vocabulary import EngineName
+from workers.cli.kinds import DemoEngine
 from workers.engines.process import ProcessEngine
 
 ENGINES, CRIU_PATH, CONCURRENCY = f"{PREFIX}ENGINES", f"{PREFIX}CRIU_PATH", f"{PREFIX}TAKE_CONCURRENCY"
@@ -20,15 +20,7 @@ MADE_HERE: Final = Path(__file__).parents[3] / ".criu" / "bin" / "criu"
 PROGRAMS: Final = ("unshare", "setsid")
 # Two cores pack and unpack no more at once without holding up all else.
 AT_ONCE: Final = 6
-REMEDY: Final = "`make criu`, as root on Linux, may mend that"
-
-
-class Wanted(StrEnum):
-    """The engine that the user of a demo asks for."""
-
-    AUTO = "auto"
-    PROCESS = "process"
-    SIMULATE = "simulate"
+REMEDY: Final = "run the demo as root on Linux, after `make criu`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,25 +36,27 @@ class Means:
     why_not: str | None = None
 
 
-def own_means(wanted: Wanted) -> Means:
+def own_means(wanted: DemoEngine) -> Means:
     """Return what own workers are to offer: `process` where it works, unless something else is wanted.
 
     Raises:
         EngineUnsupported: `process` was asked for, and does not work here.
         Misconfigured: Some settings are wrong.
     """
-    if wanted is Wanted.SIMULATE:
+    if wanted is DemoEngine.SIMULATE:
         return Means({ENGINES: EngineName.SIMULATE})
     criu = os.environ.get(CRIU_PATH) or (str(MADE_HERE) if MADE_HERE.exists() else "criu")
     settings = read_settings()
     try:
         with tempfile.TemporaryDirectory(prefix="checkpoints-probe-") as folder:
-            tried = {"criu_path": criu, "work_folder": Path(folder) / "work"}
+            work, store = Path(folder) / "work", Path(folder) / "images"
+            tried = {"criu_path": criu, "work_folder": work, "image_store": store.as_uri()}
             ProcessEngine(settings.model_copy(update=tried)).probe()
     except EngineUnsupported as error:
-        if wanted is Wanted.PROCESS:
+        if wanted is DemoEngine.PROCESS:
             raise
-        return Means({ENGINES: EngineName.SIMULATE}, f"{error.message.rstrip('.')} ({REMEDY})")
+        why = error.message.rstrip(".")
+        return Means({ENGINES: EngineName.SIMULATE}, why if "make criu" in why else f"{why}; {REMEDY}")
     return Means({ENGINES: f"{EngineName.PROCESS},{EngineName.SIMULATE}", CRIU_PATH: criu, CONCURRENCY: str(AT_ONCE)})
 
 
@@ -79,7 +73,7 @@ class Choice:
     why_not: str | None = None
 
 
-def choose(wanted: Wanted, offered: Sequence[str], *, why_not: str | None) -> Choice:
+def choose(wanted: DemoEngine, offered: Sequence[str], *, why_not: str | None) -> Choice:
     """Return the engine of the runs: `process` where it is offered, unless something else is wanted.
 
     Args:
@@ -90,14 +84,14 @@ def choose(wanted: Wanted, offered: Sequence[str], *, why_not: str | None) -> Ch
     Raises:
         EngineUnsupported: They do not offer what is wanted.
     """
-    if wanted is Wanted.SIMULATE:
+    if wanted is DemoEngine.SIMULATE:
         why_not = "so you asked"
     elif EngineName.PROCESS in offered:
         why_not = _why_no_namespaces()
         if why_not is None:
             return Choice(EngineName.PROCESS)
     why_not = why_not or f"the workers offer {', '.join(offered) or 'none'}; {ENGINES} names what they are to offer"
-    if wanted is Wanted.PROCESS or EngineName.SIMULATE not in offered:
+    if wanted is DemoEngine.PROCESS or EngineName.SIMULATE not in offered:
         raise EngineUnsupported(f"the demo has no engine: {why_not}.", offered=list(offered))
     return Choice(EngineName.SIMULATE, why_not)
 

@@ -15,8 +15,9 @@ from shared.db.readiness import engines_seen
 from shared.errors import DeferredCheckpointError, Unreachable
 from shared.settings import Settings
 from workers.cli import child
-from workers.cli.demo.means import Choice, Wanted, choose, own_means
+from workers.cli.demo.means import Choice, choose, own_means
 from workers.cli.demo.plan import DELAY_MS, THRESHOLD_MS
+from workers.cli.kinds import DemoEngine
 from workers.cli.running import running
 from workers.cli.servers import launcher
 from workers.cli.target import target_settings
@@ -40,7 +41,7 @@ class UpFailed(DeferredCheckpointError):
 
 
 @contextmanager
-def a_system(data: Path, wanted: Wanted, say: Say) -> Generator[tuple[Settings, Choice]]:
+def a_system(data: Path, wanted: DemoEngine, say: Say) -> Generator[tuple[Settings, Choice]]:
     """Have a system whose workers run, and the engine of the runs; a system of our own is stopped in the end.
 
     Raises:
