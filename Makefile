@@ -57,6 +57,7 @@ test-engines: $(DEV) ## install what the engines need (as root, on Debian), and 
 	@dpkg -s docker.io >/dev/null 2>&1 || apt-get install --yes --quiet --no-install-recommends docker.io
 	@tests/engines/cri.sh install .cri
 	@$(BIN)/pytest -n $(JOBS) -rs tests/engines tests/images tests/vectors/process
+	@$(BIN)/pytest -n $(JOBS) -rs -m "" tests/faults/test_kill_at_every_effect.py -k "[docker"
 
 lint: $(DEV) ## run the checks
 	@$(BIN)/ruff check

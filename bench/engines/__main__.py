@@ -1,10 +1,10 @@
 """`make bench-engines`: what each engine's phases take, and how much longer than the bare tool by hand.
 
     python -m bench.engines [--engines process docker] [--megabytes 0 10 200 1000] [--kinds random text]
-                            [--rounds 7] [--folder /var/tmp]
+                            [--rounds 5] [--folder /var/tmp]
 
 As root. In each round a run is frozen and brought back here, then another one with the bare tool, both on the same
-disk; the table has the medians. There are half as many rounds from 500 MB on. An engine that this machine does not
+disk; the table has the medians. There are at most three rounds from 500 MB on. An engine that this machine does not
 have is left out, and the table's end says why.
 """
 
@@ -24,7 +24,7 @@ from bench.engines.rounds import Round, measure
 from bench.engines.subject import Candidate, Heap
 from shared.settings import Settings
 
-LARGE = 500
+LARGE, LARGE_ROUNDS = 500, 3
 CANDIDATES = {one.name: one for one in (PROCESS, DOCKER)}
 
 
@@ -34,7 +34,7 @@ def main() -> None:
     options.add_argument("--engines", nargs="+", choices=CANDIDATES, default=list(CANDIDATES))
     options.add_argument("--megabytes", nargs="+", type=int, default=[0, 10, 200, 1000])
     options.add_argument("--kinds", nargs="+", choices=("random", "text"), default=["random", "text"])
-    options.add_argument("--rounds", type=int, default=7)
+    options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--folder", type=Path, default=Path("/var/tmp"), help="on the disk to measure")  # noqa: S108 - a disk
     chosen = options.parse_args()
     # Told to stop, it ends what it started, as after Ctrl-C.
@@ -62,7 +62,7 @@ def _rounds(candidate: Candidate, heaps: list[Heap], folder: Path, count: int) -
         number = 1
         for heap in heaps:
             rounds: list[Round] = []
-            for _ in range(count if heap.megabytes < LARGE else (count + 1) // 2):
+            for _ in range(count if heap.megabytes < LARGE else min(count, LARGE_ROUNDS)):
                 number += 1
                 rounds.append(measure(subject, heap, folder=folder / str(number), number=number))
             yield heap, rounds

@@ -157,7 +157,7 @@ def test_ctrl_c_ends_runs_that_work_wait_or_are_frozen(
     """No process, no open wait, no image and no file is left."""
     system.start()
     process = demo("--runs", "20", **named(settings))
-    wait_until(lambda: system.rows(FROZEN))
+    wait_until(lambda: system.rows(FROZEN), seconds=SECONDS)
 
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=SECONDS)
@@ -179,7 +179,7 @@ def test_a_run_that_is_restored_after_its_platforms_death_ends(
         pytest.skip("one that only stands ends with its platform")
     system.start()
     process = demo("--runs", "12", **named(settings))
-    wait_until(lambda: system.rows(FROZEN))
+    wait_until(lambda: system.rows(FROZEN), seconds=SECONDS)
 
     process.kill()
     process.communicate()

@@ -73,7 +73,8 @@ class StartedRun:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            cwd="/",
+            # Its own: in the folder of a run with pids of its own criu makes a folder of one name, for a moment.
+            cwd=folder,
         )
         wait_until(pid_file.exists)
         self.pid = int(pid_file.read_text())

@@ -51,7 +51,9 @@ def a_daemon(folder: Path) -> Generator[str]:
         daemon = subprocess.Popen(argv, env=environment, stdout=log, stderr=log, start_new_session=True)
     try:
         wait_until(lambda: docker(host, "version", check=False).returncode == 0)
-        subprocess.run(["docker", "--host", host, "import", "-", IMAGE], input=_image(), check=True)
+        subprocess.run(
+            ["docker", "--host", host, "import", "-", IMAGE], input=_image(), capture_output=True, check=True
+        )
         yield host
     finally:
         remove_containers(host)

@@ -7,6 +7,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from criu import stored_in, why_not_criu, with_criu
 from waiting import wait_until
 
 from shared.settings import Settings
@@ -14,6 +15,7 @@ from tests.faults.nemeses import Nemeses
 from tests.faults.storm import Storm, a_storm
 
 RUNS, WAITS = 30, 10
+FREEZABLE_RUNS, FREEZABLE_WAITS = 8, 20
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +40,29 @@ def test_300_waits_survive_whatever_dies(settings: Settings, tmp_path: Path) -> 
         storm.judge()
         assert storm.runs.gone_on() == RUNS * WAITS
         assert set(nemeses.count.values()) == {2}
+        log.info("%s; %s", storm.figures(), dict(nemeses.count))
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(600)
+def test_runs_that_are_really_frozen_away_survive_whatever_dies(settings: Settings, tmp_path: Path) -> None:
+    """The same with CRIU, whose frozen runs are images: each goes on in its order, and no image is left."""
+    if (why := why_not_criu()) is not None:
+        pytest.skip(f"the engine process does not work here: {why}")
+    folder = tmp_path / "criu"
+    folder.mkdir()
+    with a_storm(with_criu(settings, folder), tmp_path, runs=FREEZABLE_RUNS) as storm:
+        nemeses = nemeses_of(storm, Random(storm.seed))
+        storm.begin(waits=FREEZABLE_WAITS)
+
+        strikes = [*nemeses.plain, *reversed(nemeses.plain)] * 2
+        for number, strike in enumerate(strikes, start=1):
+            went_on(storm, number * FREEZABLE_RUNS * FREEZABLE_WAITS // (len(strikes) + 2))
+            strike()
+
+        storm.judge()
+        assert storm.runs.platform.modes["restored"] > FREEZABLE_RUNS
+        wait_until(lambda: stored_in(storm.settings) == [])
         log.info("%s; %s", storm.figures(), dict(nemeses.count))
 
 

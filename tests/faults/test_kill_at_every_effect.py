@@ -133,22 +133,32 @@ REALLY_FROZEN = [
     Case(paths.lost, CHECKPOINT, ("restore.given-back:1",)),
     Case(paths.changed, CHECKPOINT, ("restore.told:1",)),
 ]
-PAUSED = [
-    Case(paths.frozen_and_restored, CHECKPOINT, ("take.frozen:1",)),
-    Case(paths.frozen_and_restored, CHECKPOINT, ("settle.left-standing:1",)),
-    Case(paths.frozen_and_restored, CHECKPOINT, ("restore.held:1",)),
-    Case(paths.frozen_and_restored, CHECKPOINT, ("restore.let-run:1",)),
-    Case(paths.cancelled, CHECKPOINT, ("settle.thawed:1",)),
-]
+# Before and after each call of the engine and each commit, once.
 IN_CONTAINERS = [
-    *REALLY_FROZEN,
+    Case(paths.frozen_and_restored, CHECKPOINT, ("take.claimed:1",)),
+    Case(paths.frozen_and_restored, CHECKPOINT, ("take.frozen:1",)),
+    Case(paths.frozen_and_restored, CHECKPOINT, ("take.stored:1",)),
+    Case(paths.frozen_and_restored, CHECKPOINT, ("take.offered:1",)),
+    Case(paths.frozen_and_restored, CHECKPOINT, ("settle.killed:1",)),
+    Case(paths.frozen_and_restored, CHECKPOINT, ("restore.claimed:1",)),
+    Case(paths.frozen_and_restored, CHECKPOINT, ("restore.held:1",)),
+    Case(paths.frozen_and_restored, CHECKPOINT, ("restore.permitted:1",)),
+    Case(paths.frozen_and_restored, CHECKPOINT, ("restore.let-run:1",)),
+    Case(paths.frozen_and_restored, CHECKPOINT, ("duty.cleared:1",)),
+    Case(paths.frozen_and_restored, CHECKPOINT, ("duty.discarded:1",)),
+    Case(paths.killed_in_the_dump, CHECKPOINT, (), GATED),
     Case(paths.killed_in_the_restore, CHECKPOINT, (), GATED, docker_command="start"),
-    *(replace(case, docker_mode="pause") for case in PAUSED),
+    Case(paths.refused, CHECKPOINT, ("take.offered:1",), GATED),
+    Case(paths.refused, CHECKPOINT, ("settle.thawed:1",), GATED),
+    Case(paths.cancelled_while_held, CHECKPOINT, ("restore.held:1",)),
+    Case(paths.frozen_and_restored, CHECKPOINT, ("take.frozen:1",), docker_mode="pause"),
+    Case(paths.frozen_and_restored, CHECKPOINT, ("settle.left-standing:1",), docker_mode="pause"),
+    Case(paths.frozen_and_restored, CHECKPOINT, ("restore.let-run:1",), docker_mode="pause"),
 ]
 CASES = [
     *STANDING,
     *(replace(case, engine=EngineName.PROCESS) for case in REALLY_FROZEN),
-    *(replace(case, engine=EngineName.DOCKER, in_gate=False) for case in IN_CONTAINERS),
+    *(replace(case, engine=EngineName.DOCKER) for case in IN_CONTAINERS),
 ]
 ALL_CASES = [pytest.param(case, id=str(case), marks=[] if case.in_gate else [pytest.mark.chaos]) for case in CASES]
 

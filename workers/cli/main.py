@@ -180,7 +180,7 @@ def demo(
     data: Annotated[
         Path, typer.Option("--data", help="Folder of a running `up`, or of the servers that the demo starts.")
     ] = DATA,
-    runs: Annotated[int, typer.Option(min=1, max=10_000, help="How many parent runs.")] = 40,
+    runs: Annotated[int, typer.Option(min=1, max=10_000, help="How many parent runs.")] = 32,
     engine: Annotated[
         str,
         typer.Option(help="`process` gives memory back, `simulate` only pauses; `auto` is the first where CRIU works."),

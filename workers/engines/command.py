@@ -5,7 +5,7 @@ import selectors
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import PurePath
@@ -44,7 +44,9 @@ class CompletedCommand:
     output: str
 
 
-def run(argv: Sequence[str], *, lock: NodeLock, stop: Event, seconds: float) -> CompletedCommand:
+def run(
+    argv: Sequence[str], *, lock: NodeLock, stop: Event, seconds: float, first: Callable[[], None] | None = None
+) -> CompletedCommand:
     """Run a program to its end, as a process group of its own that inherits the run's node lock.
 
     However this returns, no process of the group is left: TERM, then KILL.
@@ -54,6 +56,8 @@ def run(argv: Sequence[str], *, lock: NodeLock, stop: Event, seconds: float) -> 
         lock: Its descriptor is inherited, so that the lock lasts as long as the command.
         stop: Set from another thread to end the command.
         seconds: Its time limit.
+        first: Done while the program starts, which then waits for a byte on its standard input; if it fails, that is
+            raised, and the program finds its input at an end.
 
     Raises:
         EngineRevoked: `stop` was set before the command ended.
@@ -62,8 +66,11 @@ def run(argv: Sequence[str], *, lock: NodeLock, stop: Event, seconds: float) -> 
     """
     if stop.is_set():
         raise EngineRevoked(f"{_program(argv)} was not started: the checkpoint was revoked", argv=list(argv))
-    command = _start(argv, lock)
+    command = _start(argv, lock, waits=first is not None)
     try:
+        if first is not None:
+            first()
+            command.let_go()
         # If this worker dies, others find it there.
         write_limit(lock.fd, group=command.process.pid, seconds=seconds)
         ended = command.wait(stop, seconds)
@@ -85,12 +92,12 @@ def _program(argv: Sequence[str]) -> str:
     return PurePath(argv[0]).name
 
 
-def _start(argv: Sequence[str], lock: NodeLock) -> "_Command":
+def _start(argv: Sequence[str], lock: NodeLock, *, waits: bool) -> "_Command":
     output_fd, write_fd = os.pipe()
     try:
         process = subprocess.Popen(
             list(argv),
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE if waits else subprocess.DEVNULL,
             stdout=write_fd,
             stderr=subprocess.STDOUT,
             # A session too: without a terminal nothing can stop to ask for a password.
@@ -125,6 +132,12 @@ class _Command:
     output_fd: int
     output: bytearray = field(default_factory=bytearray)
 
+    def let_go(self) -> None:
+        """Write the byte that it waits for; nothing happens if it has ended."""
+        if self.process.stdin is not None:
+            with suppress(BrokenPipeError), self.process.stdin as its_input:
+                its_input.write(b"\n")
+
     def wait(self, stop: Event, seconds: float) -> bool:
         """Read its output until it ended; false when `stop` was set or the limit reached before."""
         limit = time.monotonic() + seconds
@@ -145,6 +158,8 @@ class _Command:
 
         The leader is reaped last: until then its pid, which is the group's id, cannot be given to others.
         """
+        if self.process.stdin is not None:
+            self.process.stdin.close()
         if not self._has_exited():
             self._signal(signal.SIGTERM)
             self._wait_exit(POLITE_SECONDS)

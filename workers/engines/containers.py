@@ -19,6 +19,9 @@ from workers.engines.processes import Process
 LABEL: Final = "checkpoint.workload"
 RESTORED_LABEL: Final = "checkpoint.restored-by"
 ANSWER_SECONDS: Final = 30
+UNKNOWN: Final = "auto"
+# Of the interface of each daemon that was spoken to, by its address.
+_versions: dict[str | None, str] = {}
 SHORT_ID: Final = 12
 
 
@@ -196,13 +199,17 @@ class Daemon:
 
     @contextmanager
     def _asked(self) -> Generator[Any]:
+        address = os.environ.get("DOCKER_HOST")
+        version = _versions.get(address, UNKNOWN)
         try:
-            address = os.environ.get("DOCKER_HOST")
-            with closing(APIClient(base_url=address, version="auto", timeout=ANSWER_SECONDS)) as client:
+            with closing(APIClient(base_url=address, version=version, timeout=ANSWER_SECONDS)) as client:
+                # Asked for once: to answer, the daemon starts runc and others, which takes longer than most questions.
+                _versions[address] = client.api_version
                 yield client
         except NotFound as error:
             raise RunGone(str(error.explanation or error)) from error
         except APIError as error:
+            _versions.pop(address, None)  # an older daemon may have taken its place
             raise EngineUnavailable(f"Docker refused: {error.explanation or error}") from error
         except (DockerException, requests.RequestException) as error:
             raise EngineUnavailable(f"the Docker daemon does not answer: {error}. Is it running?") from error

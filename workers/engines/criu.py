@@ -5,7 +5,7 @@ per cent took the process that they dumped with them (its own code was being run
 """
 
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
@@ -102,15 +102,33 @@ class Criu:
         argv = [self.path, "restore", QUIET, "--images-dir", str(folder), "--restore-detached"]
         return [*argv, "--pidfile", str(pid_file), f"--tcp-{self.tcp}"]
 
-    def restore(self, launcher: Sequence[str], folder: Path, *, pid_file: Path, lock: NodeLock, stop: Event) -> None:
+    def restore(
+        self,
+        launcher: Sequence[str],
+        folder: Path,
+        *,
+        pid_file: Path,
+        lock: NodeLock,
+        stop: Event,
+        first: Callable[[], None],
+    ) -> None:
         """Restore a dump by a launcher that takes the command as its last arguments.
+
+        Args:
+            launcher: It is started at once, and restores when it has got a byte on its standard input.
+            folder: Where the dump will be.
+            pid_file: For the pid of what was restored.
+            lock: The run's lock on this node.
+            stop: Ends it.
+            first: Brings the dump there, while the launcher starts.
 
         Raises:
             EngineUnavailable: It failed, or reached its limit.
             EngineUnsupported: It always will, or there is no criu.
             EngineRevoked: `stop` was set.
         """
-        self._run([*launcher, *self.restore_argv(folder, pid_file=pid_file)], lock=lock, stop=stop)
+        argv = [*launcher, *self.restore_argv(folder, pid_file=pid_file)]
+        self._run(argv, lock=lock, stop=stop, first=first)
 
     def _dumping(self) -> list[str]:
         """Return how connections are dumped; either way the dump's process may go on with them.
@@ -121,9 +139,11 @@ class Criu:
         """
         return ["--leave-running", "--tcp-established", "--skip-in-flight", "--network-lock", "skip"]
 
-    def _run(self, argv: Sequence[str], *, lock: NodeLock, stop: Event) -> None:
+    def _run(
+        self, argv: Sequence[str], *, lock: NodeLock, stop: Event, first: Callable[[], None] | None = None
+    ) -> None:
         try:
-            completed = command.run(argv, lock=lock, stop=stop, seconds=self.seconds)
+            completed = command.run(argv, lock=lock, stop=stop, seconds=self.seconds, first=first)
         except EngineRevoked:
             raise
         except EngineUnavailable as error:

@@ -156,11 +156,13 @@ class ProcessEngine:
         return Workload(workload.engine, workload.node, pid=process.pid, started_at_ticks=process.started_at_ticks)
 
     def _restore(self, image: Image, claim: ClaimFolder, *, lock: NodeLock, stop: Event) -> Process:
-        try:
-            claim.make()
+        def fetch() -> None:
             self._images.fetch(_name_of(image.location), digest=image.digest, into=claim.dump, stop=stop)
             _expect_free_pids(json.loads((claim.dump / PIDS).read_text()))
-            self._criu.restore(claim.launcher, claim.dump, pid_file=claim.pid_file, lock=lock, stop=stop)
+
+        try:
+            claim.make()
+            self._criu.restore(claim.launcher, claim.dump, pid_file=claim.pid_file, lock=lock, stop=stop, first=fetch)
             process = claim.process()
             if process is None:
                 raise EngineUnavailable("the restored process ended at once; see the run's own output.")

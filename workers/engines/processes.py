@@ -147,6 +147,44 @@ def family(root: Process) -> list[Process]:
     One look at a moving target: what is forked meanwhile may be missing. Once all that is known is
     stopped, another look finds the rest.
     """
+    standing = _standing_family(root)
+    return _any_family(root) if standing is None else standing
+
+
+def _standing_family(root: Process) -> list[Process] | None:
+    """Return a family that stands as a whole; None: it does not, or the kernel keeps no lists of children.
+
+    The lists are exact as long as none of those who are listed ends while they are read (fs/proc/array.c), and each
+    is seen to stand after it was listed and before its own list is read. A look at all processes of the node
+    takes longer, the longer the more of them there are.
+    """
+    found = [root]
+    for process in found:  # which grows meanwhile
+        children = _children(process) if is_stopped(process) else None
+        if children is None:
+            return None
+        found += children
+    return found
+
+
+def _children(process: Process) -> list[Process] | None:
+    """Return the children of a process, as the kernel lists them by thread; None: it keeps no such lists."""
+    children: list[Process] = []
+    for thread in threads_of(process):
+        try:
+            listed = (PROC / str(process.pid) / "task" / str(thread) / "children").read_bytes()
+        except (FileNotFoundError, ProcessLookupError):
+            return None
+        for pid in map(int, listed.split()):
+            stat = read_stat(PROC / str(pid))
+            if stat is None:
+                return None
+            children.append(Process(pid, stat.started_at_ticks))
+    return children
+
+
+def _any_family(root: Process) -> list[Process]:
+    """Return a family, told by the parents of all processes of the node."""
     stats = _all_stats()
     if root.pid not in stats or stats[root.pid].started_at_ticks != root.started_at_ticks:
         return []

@@ -14,10 +14,12 @@ from shared.settings import PREFIX, read_settings
 from shared.vocabulary import EngineName
 from workers.engines.process import ProcessEngine
 
-ENGINES, CRIU_PATH = f"{PREFIX}ENGINES", f"{PREFIX}CRIU_PATH"
+ENGINES, CRIU_PATH, CONCURRENCY = f"{PREFIX}ENGINES", f"{PREFIX}CRIU_PATH", f"{PREFIX}TAKE_CONCURRENCY"
 # Where `make criu` puts it, beside the folder of the package.
 MADE_HERE: Final = Path(__file__).parents[3] / ".criu" / "bin" / "criu"
 PROGRAMS: Final = ("unshare", "setsid")
+# Two cores pack and unpack no more at once without holding up all else.
+AT_ONCE: Final = 6
 REMEDY: Final = "`make criu`, as root on Linux, may mend that"
 
 
@@ -61,7 +63,7 @@ def own_means(wanted: Wanted) -> Means:
         if wanted is Wanted.PROCESS:
             raise
         return Means({ENGINES: EngineName.SIMULATE}, f"{error.message.rstrip('.')} ({REMEDY})")
-    return Means({ENGINES: f"{EngineName.PROCESS},{EngineName.SIMULATE}", CRIU_PATH: criu})
+    return Means({ENGINES: f"{EngineName.PROCESS},{EngineName.SIMULATE}", CRIU_PATH: criu, CONCURRENCY: str(AT_ONCE)})
 
 
 @dataclass(frozen=True, slots=True)

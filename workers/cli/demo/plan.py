@@ -33,7 +33,7 @@ class _Span:
 
 
 # Of 12 tasks 8 end within the delay, 2 while a checkpoint is being taken, 2 long after.
-_TASKS: Final = (*(_Span(30, 450),) * 8, *(_Span(9_000, 9_000, ends_at_freeze=True),) * 2, *(_Span(2_500, 3_500),) * 2)
+_TASKS: Final = (*(_Span(30, 450),) * 8, *(_Span(9_000, 9_000, ends_at_freeze=True),) * 2, *(_Span(2_500, 4_000),) * 2)
 # Every second time is too short to be worth a checkpoint.
 _TIMES: Final = (_Span(300, 600), _Span(2_000, 3_000))
 
