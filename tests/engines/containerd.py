@@ -122,6 +122,18 @@ class Containerd:
         argv = [MADE_HERE / "bin" / "crictl", "--runtime-endpoint", self.endpoint, *words]
         return subprocess.run(argv, capture_output=True, text=True, check=check).stdout.strip()
 
+    @contextmanager
+    def asked_quickly(self) -> Generator[None]:
+        """Have one crictl answer for all, as long as this lasts."""
+        socket = self.folder / "crictl.sock"
+        argv = [MADE_HERE / "bin" / "crictl", "--runtime-endpoint", self.endpoint, "serve", socket]
+        with subprocess.Popen(argv) as server:
+            try:
+                wait_until(socket.exists)
+                yield
+            finally:
+                server.terminate()
+
     def ask(self, *words: str) -> Any:
         """Run a command of crictl that prints JSON; None: it failed."""
         said = self.crictl(*words, "--output", "json", check=False)
@@ -177,9 +189,10 @@ def a_containerd(folder: Path) -> Generator[Containerd]:
         subprocess.run(push, check=True, stdout=subprocess.DEVNULL)
         wait_until(lambda: runtime.crictl("version", check=False))
         runtime.crictl("pull", runtime.image)
-        yield runtime
+        with runtime.asked_quickly():
+            yield runtime
+            runtime.remove_pods(*runtime.pods())
     finally:
-        runtime.remove_pods(*runtime.pods())
         daemon.terminate()
         daemon.wait()
         runtime.registry.stop()

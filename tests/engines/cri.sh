@@ -46,7 +46,8 @@ install_crictl() {
         "$stubs/cri_api.proto"
     cat >"$folder/bin/crictl.new" <<END
 #!/bin/sh
-PYTHONPATH="$stubs" exec "$folder/venv/bin/python" "$here/crictl" "\$@"
+python="$folder/venv/bin/python"
+PYTHONPATH="$stubs" exec "\$python" -S "$here/asking.py" "\$python" "$here/crictl" "\$@"
 END
     chmod 755 "$folder/bin/crictl.new"
     mv "$folder/bin/crictl.new" "$folder/bin/crictl"

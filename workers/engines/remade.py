@@ -7,6 +7,7 @@ that is there, else into a new one, which ends with it.
 import base64
 import json
 import signal
+import time
 import zlib
 from collections.abc import Collection, Mapping
 from contextlib import suppress
@@ -22,6 +23,7 @@ from workers.node.lock import NodeLock
 
 # Of an image: what `packed` returned.
 RESTORE_LABEL: Final = "checkpoint.restore"
+ENDED_SECONDS, ENDED_PAUSE_SECONDS = 10.0, 0.05
 
 
 class Remade:
@@ -99,9 +101,19 @@ class Remade:
                 # Children first: the end of a parent may make the kernel continue stopped ones.
                 for process in reversed(processes.family(root)):
                     processes.signal_process(process, signal.SIGKILL)
+                self._wait_ended(found.id)
             self._crictl.remove(found.id)
             if CLAIM in self._crictl.pod(found.pod)[1].get("labels", {}):
                 self._crictl.remove_pod(found.pod)
+
+    def _wait_ended(self, container: str) -> None:
+        """Return once the runtime knows that a container has ended; or soon, and its own kill has to do.
+
+        Told to remove one that is just ending, containerd fails: nobody answers any more who could kill it.
+        """
+        limit = time.monotonic() + ENDED_SECONDS
+        while self._crictl.inspect(container).state == RUNNING and time.monotonic() < limit:
+            time.sleep(ENDED_PAUSE_SECONDS)
 
     def clear(self, claims: Collection[str], *, keep: str | None) -> None:
         """End what some claims made, but for one container; also pods whose container was never made."""
