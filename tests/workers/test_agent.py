@@ -165,7 +165,7 @@ def test_a_node_says_which_engine_does_not_work_on_it_and_does_not_offer_it(
     assert door.conn.execute("SELECT engines FROM node WHERE name = %s", [node.name]).fetchone() == (["simulate"],)
     said = capsys.readouterr().out
     assert "make criu" in said
-    assert "this node has no engine cri" in said
+    assert "the engine cri needs a registry" in said
 
 
 # The client of Docker leaves the socket of a connection that failed to the garbage collector.

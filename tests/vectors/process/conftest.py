@@ -25,8 +25,7 @@ def settings(settings: Settings, tmp_path: Path, script: str) -> Settings:
     """Settings of a node with CRIU; skipped where that does not work."""
     if (why := why_not_criu()) is not None:
         pytest.skip(f"the engine process does not work here: {why}")
-    # A dump on a busy machine takes longer than a node by hand, which has no agent, is otherwise taken to live.
-    return with_criu(settings.model_copy(update={"node_silent_ms": 60_000}), tmp_path, script=script)
+    return with_criu(settings, tmp_path, script=script)
 
 
 @pytest.fixture
