@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 PYTHON ?= python3
-JOBS ?= 3
+JOBS ?= 4
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet
 RUNTIME := .venv/.runtime

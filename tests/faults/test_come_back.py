@@ -73,7 +73,7 @@ def kill_first(system: System, kind: WorkerKind) -> None:
     first.wait()
 
 
-@pytest.mark.parametrize("another_runs", [True, False])
+@pytest.mark.parametrize("another_runs", [pytest.param(True, marks=pytest.mark.chaos), False])
 def test_completions_that_a_killed_worker_had_taken(
     another_runs: bool,  # noqa: FBT001  # the parameter of the test
     system: System,
@@ -124,7 +124,7 @@ def test_registrations_that_a_killed_worker_had_taken(
     assert system.rows("SELECT count(*) AS count FROM dependency") == [{"count": MESSAGES + 1}]
 
 
-@pytest.mark.parametrize("delay_ms", [0, 1_900])
+@pytest.mark.parametrize("delay_ms", [0, pytest.param(1_900, marks=pytest.mark.chaos)])
 def test_takes_that_a_killed_worker_had_in_memory(
     delay_ms: int, gated: System, gate: Path, upstream: Upstream, connections: Connections, a_run: Callable[[], Run]
 ) -> None:
@@ -166,6 +166,7 @@ def test_a_restore_whose_worker_was_killed(system: System, upstream: Upstream, a
     assert run.goes_on()
 
 
+@pytest.mark.chaos
 def test_a_drain_that_breaks_ends_its_worker_and_keeps_its_messages(
     system: System, settings: Settings, connections: Connections
 ) -> None:
@@ -184,6 +185,7 @@ def test_a_drain_that_breaks_ends_its_worker_and_keeps_its_messages(
     wait_until(lambda: system.rows("SELECT id FROM rejection WHERE queue = 'resumes'"), seconds=PROMISED_SECONDS)
 
 
+@pytest.mark.chaos
 def test_a_function_that_is_missing_costs_no_message(
     system: System, settings: Settings, upstream: Upstream, a_run: Callable[[], Run]
 ) -> None:

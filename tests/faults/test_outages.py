@@ -60,7 +60,7 @@ def suffer(storm: Storm, *outages: Outage, seconds: float) -> float:
 @pytest.mark.parametrize(
     "outages",
     [
-        pytest.param([[one] for one in OF_REDIS], id="redis"),
+        pytest.param([[one] for one in OF_REDIS], id="redis", marks=pytest.mark.chaos),
         pytest.param([[one] for one in OF_POSTGRES], id="postgres"),
         # Most of a minute is waited for connections to be given up.
         pytest.param([SILENCE], id="silence", marks=pytest.mark.chaos),

@@ -20,6 +20,7 @@ def storm(settings: Settings, tmp_path: Path) -> Iterator[Storm]:
         yield one
 
 
+@pytest.mark.chaos
 def test_redis_is_killed_and_started_under_load(storm: Storm, tmp_path: Path) -> None:
     """With what it had written down, and without: both drains go on, every wait is continued once."""
     storm.begin(waits=WAITS)
