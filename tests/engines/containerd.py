@@ -5,12 +5,11 @@ import os
 import platform
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tarfile
 from collections.abc import Generator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import count
@@ -25,6 +24,7 @@ from shared.settings import Settings
 from shared.vocabulary import EngineName
 from tests.criu import why_not_criu
 from tests.engines.counting import PROGRAM, Counting, workload_of
+from tests.engines.docker_registry import Registry
 from tests.waiting import wait_until
 from workers.engines.crictl import CLAIM
 from workers.engines.engine import Engine, Image
@@ -51,52 +51,6 @@ def why_not_cri() -> str | None:
     if missing:
         return f"not installed: {', '.join(missing)} (tests/engines/cri.sh install .cri)"
     return why_not_criu()
-
-
-class Registry:
-    """A registry without TLS on a port of this machine, which can be stopped and started again.
-
-    Args:
-        folder: For its files.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        with closing(socket.create_server(("127.0.0.1", 0))) as free:
-            self.name = f"127.0.0.1:{free.getsockname()[1]}"
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        """Start it, and wait until it answers."""
-        config = {
-            "version": 0.1,
-            "http": {"addr": self.name},
-            "storage": {"filesystem": {"rootdirectory": str(self._folder / "registry")}, "delete": {"enabled": True}},
-        }
-        file = self._folder / "registry.json"
-        file.write_bytes(msgspec.json.encode(config))
-        with (self._folder / "registry.log").open("ab") as log:
-            self._process = subprocess.Popen(["docker-registry", "serve", str(file)], stdout=log, stderr=log)
-        wait_until(self._answers)
-
-    def stop(self) -> None:
-        """Stop it; what it holds stays."""
-        if self._process is not None:
-            self._process.terminate()
-            self._process.wait()
-            self._process = None
-
-    def tags(self, repository: str) -> list[str]:
-        """Return the tags of a repository; none if it is not there."""
-        argv = ["skopeo", "list-tags", "--tls-verify=false", f"docker://{repository}"]
-        found = subprocess.run(argv, capture_output=True, check=False)
-        return sorted(msgspec.json.decode(found.stdout)["Tags"]) if found.returncode == 0 else []
-
-    def _answers(self) -> bool:
-        host, _, port = self.name.partition(":")
-        with suppress(OSError), socket.create_connection((host, int(port)), timeout=1):
-            return True
-        return False
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,9 @@ from threading import Event
 import pytest
 
 from shared.errors import EngineRevoked, RunGone
-from shared.messages import Workload
 from tests.engines.conftest import EngineCase, Frozen
 from tests.engines.counting import session_members
-from workers.engines.engine import Image
+from tests.engines.gone import assert_gone
 from workers.node.lock import NodeLock
 
 NAME = "17-1"
@@ -248,18 +247,18 @@ def test_a_workload_that_is_gone_is_said_to_be(engine_case: EngineCase, lock: No
     gone = counting.workload
     counting.end()
 
-    assert_gone(engine_case, gone, lock)
+    assert_gone(engine_case.engine, gone, lock)
 
 
 def test_what_only_has_the_pid_or_name_of_a_workload_is_never_touched(engine_case: EngineCase, lock: NodeLock) -> None:
     """Another process that has the pid now, or container that has the name, is neither stopped nor continued."""
     counting, earlier = engine_case.start_again()
 
-    assert_gone(engine_case, earlier, lock)
+    assert_gone(engine_case.engine, earlier, lock)
     counting.assert_runs()
 
     engine_case.engine.freeze(counting.workload, lock=lock, stop=NEVER)
-    assert_gone(engine_case, earlier, lock)
+    assert_gone(engine_case.engine, earlier, lock)
     counting.assert_stands()
 
 
@@ -272,7 +271,7 @@ def test_what_is_not_marked_is_never_touched(engine_case: EngineCase, lock: Node
 
     with pytest.raises(RunGone, match=f"{name}={value}"):
         engine_case.engine.freeze(counting.workload, lock=lock, stop=NEVER)
-    assert_gone(engine_case, counting.workload, lock)
+    assert_gone(engine_case.engine, counting.workload, lock)
 
     counting.assert_runs()
 
@@ -287,19 +286,3 @@ def test_a_revoked_checkpoint_freezes_nothing(engine_case: EngineCase, lock: Nod
         engine_case.engine.freeze(counting.workload, lock=lock, stop=revoked)
 
     counting.assert_runs()
-
-
-def assert_gone(engine_case: EngineCase, workload: Workload, lock: NodeLock) -> None:
-    """Every call either says that the workload is gone or ignores it."""
-    engine, image = engine_case.engine, Image(location="nowhere", digest=None, image_bytes=0)
-    with pytest.raises(RunGone):
-        engine.freeze(workload, lock=lock, stop=NEVER)
-    with pytest.raises(RunGone):
-        engine.store(workload, name=NAME, lock=lock, stop=NEVER)
-    if engine_case.engine.leaves_standing(image.location):
-        with pytest.raises(RunGone):
-            engine.restore(image, name=NAME, workload=workload, lock=lock, stop=NEVER)
-    assert not engine.is_standing(workload)
-    engine.thaw(workload)
-    engine.permit(workload)
-    engine.kill(workload)

@@ -18,7 +18,7 @@ from waiting import wait_until
 from shared.settings import Settings
 from shared.vocabulary import EngineName
 from tests.engines.dockerd import containers, dumps_kept, remove_containers
-from tests.faults import paths
+from tests.faults import lost_paths, paths
 from tests.faults.freezable_run import FreezableContainer
 from tests.faults.ledger_platform import LedgerPlatform, Life
 from tests.faults.paths import QUIET_SECONDS, Scene
@@ -99,7 +99,7 @@ STANDING = [
     Case(paths.cancelled, CHECKPOINT, ("duty.cleared:1",)),
     Case(paths.cancelled, CHECKPOINT, ("duty.discarded:1",), in_gate=True),
     Case(paths.cancelled, SWEEPER, ("sweep.checkpoints-moved-on:1",)),
-    Case(paths.gone, CHECKPOINT, ("restore.lost:1",), in_gate=True),
+    Case(lost_paths.gone, CHECKPOINT, ("restore.lost:1",), in_gate=True),
     Case(paths.on_a_silent_node, SWEEPER, ("sweep.silences-claimed:1",)),
     Case(paths.on_a_silent_node, SWEEPER, ("sweep.silence-told:1",), in_gate=True),
 ]
@@ -130,8 +130,8 @@ REALLY_FROZEN = [
     Case(paths.cancelled, CHECKPOINT, ("duty.cleared:1",)),
     Case(paths.cancelled_while_held, CHECKPOINT, ("restore.held:1",), in_gate=True),
     Case(paths.cancelled, CHECKPOINT, ("duty.discarded:1",)),
-    Case(paths.lost, CHECKPOINT, ("restore.given-back:1",)),
-    Case(paths.changed, CHECKPOINT, ("restore.told:1",)),
+    Case(lost_paths.lost, CHECKPOINT, ("restore.given-back:1",)),
+    Case(lost_paths.changed, CHECKPOINT, ("restore.told:1",)),
 ]
 # Before and after each call of the engine and each commit, once.
 IN_CONTAINERS = [

@@ -1,21 +1,20 @@
 """The handshake: a run that wants it is asked before it is frozen, in its own time; what is not answered is let be."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 from by_hand import LATER, AtEffect, ByHand
+from handshakes import a_take, next_wait_is_frozen, patience, state_of, status, time_to_answer_ends
 from runs import Run
 from upstream import dependency_id
 
 from shared.client import Cancel, CancelCause
 from shared.db import runs
 from shared.db.deferrals import CancelAnswer
-from shared.messages import Take
 from shared.settings import Settings
-from shared.vocabulary import CancelReason, Mode, WaitReason
+from shared.vocabulary import CancelReason, Mode
 from workers.checkpoint.restore import Restored
 from workers.checkpoint.take import Taken, take
 
@@ -42,43 +41,6 @@ def test_a_run_is_frozen_once_it_has_said_that_it_is_ready(hand: ByHand, a_run: 
     hand.complete(run)
     assert hand.checkpoint_worker() == [Restored.RESTORED]
     assert hand.continuation().mode is Mode.RESTORED
-    assert run.goes_on()
-
-
-def test_a_run_that_never_says_that_it_is_ready_goes_on_live(hand: ByHand, a_run: Callable[[], Run]) -> None:
-    """Vector 15: its time to answer ends: no checkpoint, no engine call, a live resume; the next wait is frozen."""
-    run = a_run()
-    hand.wait_for_task(run, delay_ms=0, handshake=True)
-    assert hand.checkpoint_worker() == [Taken.ASKED]
-    (due,) = hand.held()
-    assert due <= datetime.now(UTC) + patience(hand)
-
-    time_to_answer_ends(hand, run)
-    hand.let_countdowns_end()
-
-    assert hand.checkpoint_worker() == [Taken.UNANSWERED]
-    row = status(hand, run)
-    assert (row["status"], row["look_at"], row["epoch"], row["tries"]) == ("failed", None, 0, 0)
-    assert "checkpoint.ready" in row["error"]
-    assert run.goes_on()
-    assert hand.client.ready(run.id, 1) is False
-    hand.complete(run)
-    assert hand.continuation().mode is Mode.LIVE
-
-    next_wait_is_frozen(hand, run)
-
-
-def test_an_answer_that_comes_too_late_freezes_nobody(hand: ByHand, a_run: Callable[[], Run]) -> None:
-    """Vector 15: later than `answer_by`, also before anybody has closed the row."""
-    run = a_run()
-    hand.wait_for_task(run, delay_ms=0, handshake=True)
-    assert hand.checkpoint_worker() == [Taken.ASKED]
-    time_to_answer_ends(hand, run)
-
-    assert hand.client.ready(run.id, 1) is False
-
-    hand.sweeper()
-    assert hand.checkpoint_worker() == [Taken.UNANSWERED]
     assert run.goes_on()
 
 
@@ -173,56 +135,6 @@ def test_an_answer_whose_take_is_lost_is_found_by_a_sweep(hand: ByHand, a_run: C
     assert run.stands
 
 
-def test_a_question_that_is_lost_costs_a_checkpoint_and_nothing_else(hand: ByHand, a_run: Callable[[], Run]) -> None:
-    """Nobody can answer what nobody heard; a sweep closes the row although the countdown is lost too."""
-    run = a_run()
-    hand.wait_for_task(run, delay_ms=0, handshake=True)
-    assert hand.checkpoint_worker() == [Taken.ASKED]
-    hand.lose_messages()
-    time_to_answer_ends(hand, run)
-
-    hand.sweeper()
-
-    assert hand.checkpoint_worker() == [Taken.UNANSWERED]
-    assert run.goes_on()
-    hand.complete(run)
-    assert hand.continuation().mode is Mode.LIVE
-    next_wait_is_frozen(hand, run)
-
-
-def test_a_take_that_comes_twice_asks_twice_and_for_the_same_time(hand: ByHand, a_run: Callable[[], Run]) -> None:
-    """The worker of the first may have died before it asked; the run has no more time for that."""
-    run = a_run()
-    hand.wait_for_task(run, delay_ms=0, handshake=True)
-    assert hand.checkpoint_worker() == [Taken.ASKED]
-
-    assert take(hand.node, a_take(run)) is Taken.ASKED
-
-    first, second = hand.questions()
-    assert first == second
-    assert len(hand.held()) == 1
-
-
-def test_a_manual_wait_without_a_time_ends_with_its_unanswered_handshake(
-    hand: ByHand, a_run: Callable[[], Run]
-) -> None:
-    """Nobody would end it otherwise: it goes on live once it is known that no checkpoint comes."""
-    run = a_run()
-    hand.wait_for_task(run, delay_ms=0, handshake=True, reason=WaitReason.MANUAL)
-    assert hand.checkpoint_worker() == [Taken.ASKED]
-    hand.sweeper(ahead=timedelta(seconds=1))
-    assert hand.wait_row(run)["completed_at"] is None
-
-    time_to_answer_ends(hand, run)
-    hand.sweeper()
-    assert hand.checkpoint_worker() == [Taken.UNANSWERED]
-    hand.sweeper()
-    hand.resume_worker()
-
-    assert hand.continuation().mode is Mode.LIVE
-    assert run.goes_on()
-
-
 class TestAnEngineThatFailsOnce:
     """A try that failed: the process was thawed, and may run on until the next one."""
 
@@ -314,49 +226,3 @@ def test_the_timeline_shows_the_question_and_the_answer(hand: ByHand, a_run: Cal
         events = [one.event for one in runs.timeline(conn, run.id)]
     assert events[:2] == ["wait.registered", "checkpoint.due"]
     assert events[2:6] == ["checkpoint.asked", "checkpoint.ready", "checkpoint.claimed", "checkpoint.accepted"]
-
-
-def patience(hand: ByHand) -> timedelta:
-    """Return how long a run may take to answer."""
-    return timedelta(milliseconds=hand.at.settings.handshake_ms)
-
-
-def time_to_answer_ends(hand: ByHand, run: Run) -> None:
-    """Make what the checkpoint's row waits for be over: the time to answer, or the delay before another try."""
-    with hand.at.pool.connection() as conn:
-        conn.execute(
-            "UPDATE checkpoint SET due_at = now(), look_at = now() WHERE dependency_id = %s",
-            [dependency_id(run.id, 1)],
-        )
-
-
-def next_wait_is_frozen(hand: ByHand, run: Run) -> None:
-    """Check that the run's second wait is asked, frozen and brought back, whatever became of its first."""
-    hand.lose_messages()
-    hand.wait_for_task(run, 2, delay_ms=0, handshake=True)
-    assert hand.checkpoint_worker() == [Taken.ASKED]
-    assert hand.client.ready(run.id, 2) is True
-    assert hand.checkpoint_worker() == [Taken.ACCEPTED]
-    assert run.stands
-    hand.complete(run, 2)
-    assert hand.checkpoint_worker() == [Restored.RESTORED]
-    assert hand.continuation().wait_number == 2
-    assert run.goes_on()
-
-
-def a_take(run: Run) -> Take:
-    """Return the take of a run's first wait, as a sweep sends it."""
-    return Take(v=1, dependency_id=dependency_id(run.id, 1), run_id=run.id, wait_number=1)
-
-
-def state_of(hand: ByHand, run: Run) -> str:
-    """Return in what state the run is listed."""
-    with hand.at.pool.connection() as conn:
-        return runs.waits(conn, run.id)[0].state
-
-
-def status(hand: ByHand, run: Run) -> dict[str, Any]:
-    """Return the checkpoint's row of the first wait."""
-    row = hand.checkpoint_row(run)
-    assert row is not None
-    return row

@@ -68,7 +68,8 @@ def _try(node: Node, claim: RestoreClaim, lock: NodeLock) -> Restored:
     except EngineUnsupported as error:
         return _tell(node, claim, error)
     except EngineError as error:
-        return _give_back(node, claim, error)
+        _give_back(node, claim, error)
+        return Restored.GIVEN_BACK
 
 
 def _claim(node: Node, message: Restore) -> RestoreClaim | None:
@@ -179,7 +180,8 @@ def _lose(node: Node, claim: RestoreClaim, error: RunGone) -> Restored:
             return is_lost or restores.is_lost(conn, claim)
 
     if not patiently(lose, what="lose"):
-        return _give_back(node, claim, error, is_gone=old.node == node.name)
+        _give_back(node, claim, error, is_gone=old.node == node.name)
+        return Restored.GIVEN_BACK
     effect("restore.lost")
     log.error("checkpoint.lost", checkpoint_id=claim.id, restores=claim.restores, error=error.message)
     _continue(node, claim)
@@ -192,17 +194,22 @@ def _lose(node: Node, claim: RestoreClaim, error: RunGone) -> Restored:
 
 def _tell(node: Node, claim: RestoreClaim, error: EngineUnsupported) -> Restored:
     """No other try mends it, but somebody may (a key, a limit, a criu): the run stays, and its upstream hears of it."""
-    given_back = _give_back(node, claim, error)
+    if not _give_back(node, claim, error):
+        return Restored.NOTHING_TO_DO  # the run is over, or another claim knows better
     rows = _still_waiting(node, claim)
     with node.connections.hints() as post:
         for row in rows:
             add_refused(post, row, error=error.message)
     effect("restore.told")
-    return given_back
+    return Restored.GIVEN_BACK
 
 
-def _give_back(node: Node, claim: RestoreClaim, error: EngineError, *, is_gone: bool = False) -> Restored:
-    """The restore failed: never dropped, a sweep asks again with growing gaps."""
+def _give_back(node: Node, claim: RestoreClaim, error: EngineError, *, is_gone: bool = False) -> bool:
+    """The restore failed: never dropped, a sweep asks again with growing gaps.
+
+    Returns:
+        Whether the claim was still ours.
+    """
 
     def give_back() -> bool:
         with node.connections.pool.connection() as conn:
@@ -211,7 +218,7 @@ def _give_back(node: Node, claim: RestoreClaim, error: EngineError, *, is_gone: 
     is_back = patiently(give_back, what="give_back")
     effect("restore.given-back")
     log.warning("restore.failed", checkpoint_id=claim.id, restores=claim.restores, error=error.message, is_back=is_back)
-    return Restored.GIVEN_BACK
+    return is_back
 
 
 def _send_again(node: Node, message: Restore) -> None:

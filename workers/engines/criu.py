@@ -61,30 +61,29 @@ class Criu:
         Raises:
             EngineUnsupported: They are not, or there is no criu; the message is criu's own.
         """
-        try:
-            checked = subprocess.run(
-                [self.path, "check"],
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=CHECK_SECONDS,
-                check=False,
-            )
-        except OSError as error:
-            raise EngineUnsupported(
-                f"{self.path} cannot be started: {error.strerror}. Install CRIU (make criu), or name it in "
-                "CHECKPOINT_CRIU_PATH.",
-                criu=self.path,
-            ) from error
-        except subprocess.TimeoutExpired as error:
-            raise EngineUnsupported(f"{self.path} check took longer than {CHECK_SECONDS} s.", criu=self.path) from error
+        checked = self._ask("check")
         if checked.returncode != 0:
             raise EngineUnsupported(
                 f"CRIU does not work here: {errors_in(checked.stderr + checked.stdout) or checked.returncode}. "
                 "It needs root, or CAP_CHECKPOINT_RESTORE and a kernel that allows it.",
                 criu=self.path,
             )
+
+    def version(self) -> str:
+        """Return its number.
+
+        Raises:
+            EngineUnsupported: There is no criu, or it does not answer.
+        """
+        return self._ask("--version").stdout.partition("Version:")[2].partition("\n")[0].strip() or "unknown"
+
+    def tracks_memory(self) -> bool:
+        """Whether the kernel knows which pages were written to since a dump.
+
+        Raises:
+            EngineUnsupported: There is no criu, or it does not answer.
+        """
+        return self._ask("check", "--feature", "mem_dirty_track").returncode == 0
 
     def dump(self, pid: int, folder: Path, *, lock: NodeLock) -> None:
         """Dump a process tree that stands into an empty folder; it stands before and after.
@@ -138,6 +137,28 @@ class Criu:
         will be closed anyway, and so no firewall rule can be left behind.
         """
         return ["--leave-running", "--tcp-established", "--skip-in-flight", "--network-lock", "skip"]
+
+    def _ask(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        try:
+            return subprocess.run(
+                [self.path, *arguments],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=CHECK_SECONDS,
+                check=False,
+            )
+        except OSError as error:
+            raise EngineUnsupported(
+                f"{self.path} cannot be started: {error.strerror}. Install CRIU (make criu), or name it in "
+                "CHECKPOINT_CRIU_PATH.",
+                criu=self.path,
+            ) from error
+        except subprocess.TimeoutExpired as error:
+            raise EngineUnsupported(
+                f"{self.path} {arguments[0]} took longer than {CHECK_SECONDS} s.", criu=self.path
+            ) from error
 
     def _run(
         self, argv: Sequence[str], *, lock: NodeLock, stop: Event, first: Callable[[], None] | None = None

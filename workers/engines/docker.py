@@ -148,7 +148,7 @@ class DockerEngine:
             for one in [*earlier_names(name), name]:
                 self._remove_restored(one)
             self._restore(image, self._claim(name), _restored_name(name), lock=lock, stop=stop)
-        shutil.rmtree(self._dump_of(self._daemon.expect(_name(restored)), name), ignore_errors=True)
+        ClaimFolder(self._dump_of(self._daemon.expect(_name(restored)), name)).remove()
         return restored
 
     def _restore(self, image: Image, claim: ClaimFolder, name: str, *, lock: NodeLock, stop: Event) -> None:

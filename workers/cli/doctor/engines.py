@@ -1,17 +1,18 @@
 """The engines of this node: does each work, with which tool, and what do the kernel or our rights forbid it."""
 
 import shutil
-import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from shared.errors import EngineError, Misconfigured
+from shared.errors import EngineError, EngineUnsupported, Misconfigured
 from shared.settings import Settings
 from shared.vocabulary import EngineName
 from workers.cli.doctor.line import Line, Verdict
 from workers.engines.available import engine_for, offered_engines
 from workers.engines.containers import Daemon
+from workers.engines.criu import Criu
 
 # linux/capability.h
 SYS_ADMIN, SYS_RESOURCE, CHECKPOINT_RESTORE = 21, 24, 40
@@ -26,7 +27,6 @@ NEEDED: Final = {
         "Runs of another user cannot be dumped: start them as the checkpoint worker's, or that with this capability.",
     ),
 }
-ANSWER_SECONDS: Final = 10
 STATUS: Final = Path("/proc/self/status")
 
 
@@ -57,13 +57,12 @@ def criu_lines(settings: Settings, status: str) -> Iterator[Line]:
         settings: Where criu is.
         status: Of our own process, as /proc has it.
     """
-    version = _ask_criu(settings, "--version")
-    if version is not None and version.returncode == 0:
-        number = version.stdout.partition("Version:")[2].partition("\n")[0].strip()
-        yield Line("criu", Verdict.OK, f"{number or 'unknown'}, {shutil.which(settings.criu_path)}")
+    criu = Criu(settings.criu_path, settings.process_tcp, settings.engine_timeout_ms / 1000)
+    # Where there is no criu, its engine's line tells of it.
+    with suppress(EngineUnsupported):
+        yield Line("criu", Verdict.OK, f"{criu.version()}, {shutil.which(criu.path)}")
         # No warning: no dump of ours asks for it. It explains what `criu check --all` says.
-        tracking = _ask_criu(settings, "check", "--feature", "mem_dirty_track")
-        has_it = tracking is not None and tracking.returncode == 0
+        has_it = criu.tracks_memory()
         yield Line("kernel", Verdict.OK, f"{'' if has_it else 'no '}soft-dirty tracking; every dump is a whole one")
     yield from rights(status)
 
@@ -100,22 +99,6 @@ def _working(name: EngineName, settings: Settings) -> Line:
             return Line("engine docker", Verdict.OK, found)
         case EngineName.PROCESS | EngineName.CRI:
             return Line(f"engine {name}", Verdict.OK, "works")
-
-
-def _ask_criu(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[str] | None:
-    """Return what criu says; None: there is none, of which its engine's line tells already, or it does not answer."""
-    try:
-        return subprocess.run(
-            [settings.criu_path, *arguments],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=ANSWER_SECONDS,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
 
 
 def _capabilities(status: str) -> set[int]:
