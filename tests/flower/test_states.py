@@ -195,7 +195,10 @@ def test_a_take_that_fails_and_is_tried_again(
     flower: Flower, system: System, letterbox: Letterbox, a_run: StartRun
 ) -> None:
     """Until no try is left it shows RETRY with what went wrong and when it comes again; then FAILURE."""
-    system.start(CHECKPOINT_SIMULATE_COMMAND='["false"]', CHECKPOINT_RETRY_TOTAL_MS="1000")
+    minute = "60000"
+    system.start(
+        CHECKPOINT_SIMULATE_COMMAND='["false"]', CHECKPOINT_RETRY_BASE_MS=minute, CHECKPOINT_RETRY_TOTAL_MS=minute
+    )
     wait_until(lambda: any("checkpoint." in name for name in flower.hears()), seconds=60)
     run = a_run()
     letterbox.put(DEFERRALS, TaskName.DEFER, a_wait(run, delay_ms=0))
@@ -203,6 +206,9 @@ def test_a_take_that_fails_and_is_tried_again(
     again = wait_until(lambda: in_state(flower, take_id(run.id, 1), "RETRY"))
     assert again["exception"].startswith("retried: ")
     assert again["eta"] is not None
+
+    system.rows("UPDATE checkpoint SET due_at = clock(), look_at = clock() RETURNING id")
+
     failed = wait_until(lambda: in_state(flower, take_id(run.id, 1), "FAILURE"))
     assert failed["exception"].startswith("failed: ")
     assert run.runs
