@@ -191,7 +191,7 @@ def test_a_run_that_is_restored_after_its_platforms_death_ends(
         upstream.client.complete(Complete(v=1, dependency_id=dependency_id, outcome_type=OutcomeType.SUCCESS))
 
     wait_until(lambda: not system.rows(FROZEN) and processes_of(folder) == [])
-    # An image goes after the commit that made it needless, and that of a dump that its run's end cut short by the agent.
+    # An image goes after the commit that made it needless; that of a dump which its run's end cut short, by the agent.
     wait_until(lambda: stored_in(settings) == [])
 
 
