@@ -1,6 +1,6 @@
 """`make bench-engines`: what each engine's phases take, and how much longer than the bare tool by hand.
 
-    python -m bench.engines [--engines process docker] [--megabytes 0 10 200 1000] [--kinds random text]
+    python -m bench.engines [--engines process docker cri] [--megabytes 0 10 200 1000] [--kinds random text]
                             [--rounds 5] [--folder /var/tmp]
 
 As root. In each round a run is frozen and brought back here, then another one with the bare tool, both on the same
@@ -18,6 +18,7 @@ from pathlib import Path
 import structlog
 
 from bench.engines import table
+from bench.engines.cri import CRI
 from bench.engines.docker import DOCKER
 from bench.engines.process import PROCESS
 from bench.engines.rounds import Round, measure
@@ -25,7 +26,7 @@ from bench.engines.subject import Candidate, Heap
 from shared.settings import Settings
 
 LARGE, LARGE_ROUNDS = 500, 3
-CANDIDATES = {one.name: one for one in (PROCESS, DOCKER)}
+CANDIDATES = {one.name: one for one in (PROCESS, DOCKER, CRI)}
 
 
 def main() -> None:

@@ -62,6 +62,9 @@ class DockerSubject:
         docker(self._host, "checkpoint", "create", "--checkpoint-dir", str(into), container, CHECKPOINT)
         docker(self._host, "rm", container)
 
+    def carry(self, run: Run, dump: Path) -> None:
+        """Nothing: the dump stays where it is."""
+
     def restore(self, run: Run, dump: Path) -> None:
         """`docker create`, the dump moved there, and `docker start --checkpoint`."""
         run.workload = self._create(run.folder)

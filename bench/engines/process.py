@@ -58,6 +58,9 @@ class ProcessSubject:
                   "--skip-in-flight", "--network-lock", "skip", folder=into)  # fmt: skip
         _kill(pid)
 
+    def carry(self, run: Run, dump: Path) -> None:
+        """Nothing: the dump stays where it is."""
+
     def restore(self, run: Run, dump: Path) -> None:
         """`criu restore`, then continue what was dumped stopped."""
         pid_file = dump.parent / "restored"

@@ -138,6 +138,7 @@ def _bare(subject: Subject, run: Run, folder: Path, number: int) -> dict[str, fl
     dump = folder / f"dump-{number}"
     dump.mkdir()
     _, dumped = _timed(lambda: subject.dump(run, dump))
+    subject.carry(run, dump)
     _, restored = _timed(lambda: subject.restore(run, dump))
     run.expect_running()
     return {"bare_dump": dumped, "bare_restore": restored}

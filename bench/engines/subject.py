@@ -78,6 +78,10 @@ class Subject(Protocol):
         """Dump a run with the bare tool and give its memory back, as somebody would by hand."""
         ...
 
+    def carry(self, run: Run, dump: Path) -> None:
+        """Do what the bare tool needs between the two, which the engine's store and fetch do; it is not measured."""
+        ...
+
     def restore(self, run: Run, dump: Path) -> None:
         """Bring it back from there with the bare tool; it runs then."""
         ...

@@ -186,6 +186,47 @@ def _image() -> bytes:
     return packed.getvalue()
 
 
+def start_pod(
+    runtime: Containerd,
+    folder: Path,
+    argv: list[str],
+    *,
+    labels: Mapping[str, str] = LABEL,
+    environment: Mapping[str, str] | None = None,
+) -> tuple[str, str]:
+    """Start a pod with a container, and return the ids of both; the folder is at the same place in there.
+
+    What they were made with is written there, as `pod.json` and `container.json`.
+    """
+    name = f"counting-{next(runtime.numbers)}"
+    mounts = {folder: folder} | {path: path.resolve() for path in SHARED if path.exists()}
+    pod = {
+        "metadata": {"name": name, "uid": name, "namespace": "tests"},
+        "log_directory": str(folder / "logs"),
+        "linux": {"security_context": NAMESPACES},
+    }
+    container = {
+        "metadata": {"name": "counting"},
+        "image": {"image": runtime.image},
+        "command": argv,
+        "envs": [{"key": key, "value": value} for key, value in (environment or {}).items()],
+        "labels": dict(labels),
+        "mounts": [
+            {"container_path": str(inside), "host_path": str(path), "readonly": inside != folder}
+            for inside, path in mounts.items()
+        ],
+        "log_path": "counting.log",
+        "linux": {"security_context": NAMESPACES},
+    }
+    files = folder / "pod.json", folder / "container.json"
+    for file, config in zip(files, (pod, container), strict=True):
+        file.write_bytes(msgspec.json.encode(config))
+    pod_id = runtime.crictl("runp", str(files[0]))
+    container_id = runtime.crictl("create", pod_id, str(files[1]), str(files[0]))
+    runtime.crictl("start", container_id)
+    return pod_id, container_id
+
+
 class CountingPod(Counting):
     """A pod with a container that counts; its folder is at the same place in there.
 
@@ -201,32 +242,7 @@ class CountingPod(Counting):
         self._runtime = runtime
         self.folder = folder
         argv = self.begin(folder)
-        name = f"counting-{next(runtime.numbers)}"
-        mounts = {folder: folder} | {path: path.resolve() for path in SHARED if path.exists()}
-        pod = {
-            "metadata": {"name": name, "uid": name, "namespace": "tests"},
-            "log_directory": str(folder / "logs"),
-            "linux": {"security_context": NAMESPACES},
-        }
-        container = {
-            "metadata": {"name": "counting"},
-            "image": {"image": runtime.image},
-            "command": argv,
-            "envs": [{"key": "COUNTING", "value": PROGRAM}],
-            "labels": dict(mark),
-            "mounts": [
-                {"container_path": str(inside), "host_path": str(path), "readonly": inside != folder}
-                for inside, path in mounts.items()
-            ],
-            "log_path": "counting.log",
-            "linux": {"security_context": NAMESPACES},
-        }
-        files = folder / "pod.json", folder / "container.json"
-        for file, config in zip(files, (pod, container), strict=True):
-            file.write_bytes(msgspec.json.encode(config))
-        self.pod = runtime.crictl("runp", str(files[0]))
-        self.container = runtime.crictl("create", self.pod, str(files[1]), str(files[0]))
-        runtime.crictl("start", self.container)
+        self.pod, self.container = start_pod(runtime, folder, argv, labels=mark, environment={"COUNTING": PROGRAM})
         self.pid = self._pid()
         wait_until(lambda: all(self.counts().values()))
 

@@ -161,6 +161,7 @@ class CriEngine:
     def _restore(self, reference: str, name: str, *, lock: NodeLock, stop: Event) -> str:
         claim = self._image(name)
         try:
+            self._remade.pull(reference, lock=lock, stop=stop)
             with self._claim(name) as folder:
                 container = self._remade.make(reference, claim=claim, folder=folder, lock=lock, stop=stop)
             _, root = self._expect(Workload(EngineName.CRI, "here", container=container))

@@ -48,33 +48,36 @@ class Remade:
         found = [one["id"] for one in self._made([claim]) if one["state"] == RUNNING]
         return found[0] if len(found) == 1 else None
 
+    def pull(self, reference: str, *, lock: NodeLock, stop: Event) -> None:
+        """Have the runtime fetch an image, whose digest it compares.
+
+        Raises:
+            RunGone: There is no such image.
+            EngineUnavailable: Another try may mend it.
+            EngineRevoked: `stop` was set meanwhile.
+        """
+        try:
+            self._run("pull", reference, lock=lock, stop=stop)
+        except EngineUnavailable as error:
+            if is_missing(error):
+                raise RunGone(f"there is no image {reference}.", **error.facts) from error
+            raise
+
     def make(self, reference: str, *, claim: str, folder: Path, lock: NodeLock, stop: Event) -> str:
-        """Pull an image, and start a container from it; return its id.
+        """Start a container from an image that was pulled; return its id.
 
         Args:
-            reference: The image by its digest, which the runtime compares.
+            reference: The image by its digest.
             claim: Who makes it.
             folder: For the files of configuration, which hold the run's environment.
             lock: The run's lock on this node.
             stop: The run is over meanwhile.
 
         Raises:
-            RunGone: There is no such image.
             ImageRefused: It is none of ours.
             EngineUnavailable: Another try may mend it.
             EngineRevoked: `stop` was set meanwhile.
         """
-
-        def run(*words: str) -> str:
-            argv = [self._crictl.path, "--timeout", f"{self._seconds:g}s", *words]
-            return command.run(argv, lock=lock, stop=stop, seconds=self._seconds).output.strip().rpartition("\n")[2]
-
-        try:
-            run("pull", reference)
-        except EngineUnavailable as error:
-            if is_missing(error):
-                raise RunGone(f"there is no image {reference}.", **error.facts) from error
-            raise
         kept = _unpacked(self._crictl.labels_of_image(reference), reference)
         sandbox: str | None = kept["sandbox"] if self._is_ready(kept["sandbox"]) else None
         pod = kept["pod"] if sandbox else _another(kept["pod"], claim)
@@ -83,10 +86,15 @@ class Remade:
         for file, config in ((pod_file, pod), (container_file, container)):
             file.write_text(json.dumps(config))
         if sandbox is None:
-            sandbox = run("runp", str(pod_file))
-        made = run("create", sandbox, str(container_file), str(pod_file))
-        run("start", made)
+            sandbox = self._run("runp", str(pod_file), lock=lock, stop=stop)
+        made = self._run("create", sandbox, str(container_file), str(pod_file), lock=lock, stop=stop)
+        self._run("start", made, lock=lock, stop=stop)
         return made
+
+    def _run(self, *words: str, lock: NodeLock, stop: Event) -> str:
+        """Run a command that takes long, and return the last line that it printed."""
+        argv = [self._crictl.path, "--timeout", f"{self._seconds:g}s", *words]
+        return command.run(argv, lock=lock, stop=stop, seconds=self._seconds).output.strip().rpartition("\n")[2]
 
     def end(self, container: str) -> None:
         """Kill and remove a labelled container, and its pod if a claim made that; one that is gone is ignored."""
