@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -32,6 +33,8 @@ _started: list[tuple[Servers, Path]] = []
 
 def pytest_configure(config: pytest.Config) -> None:
     """Start the servers once, in the process that hands tests out; the others get their addresses."""
+    # Under nohup it is ignored, also by all that tests start.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     if hasattr(config, "workerinput") or DATABASE in os.environ:
         return
     folder = Path(tempfile.mkdtemp(prefix="checkpoints-tests-"))

@@ -75,6 +75,13 @@ class Container:
             )
         return Path(data["UpperDir"])
 
+    def processes(self) -> list[Process]:
+        """Return all of its processes, those that others started in it included; none if it is gone.
+
+        `docker top` would have the daemon start a `ps`, which takes as long as a small dump.
+        """
+        return processes.of_container(self.id)
+
     def as_new(self, *, system: str) -> dict[str, Any]:
         """Return what the daemon needs for a system to make the same container again; its volumes are the same."""
         host: dict[str, Any] = dict(self.facts["HostConfig"])
@@ -163,22 +170,21 @@ class Daemon:
         if container.is_paused:
             with self._asked() as client:
                 client.unpause(container.id)
-        for process in self.processes(container):
-            with suppress(ProcessLookupError):
-                os.kill(process.pid, signal.SIGCONT)
+        for process in container.processes():
+            processes.signal_process(process, signal.SIGCONT)
 
     def is_standing(self, container: Container) -> bool:
         """Whether it is paused, or each of its processes is stopped."""
         if container.is_paused:
             return True
-        found = self.processes(container)
+        found = container.processes()
         return bool(found) and all(map(processes.is_stopped, found))
 
     def remove(self, container: Container) -> None:
         """End and remove a container, its volumes excepted; one that is gone is ignored."""
         if container.is_running:
             # Before the daemon lets it go to end it: else all but its first process would run for a moment.
-            for process in self.processes(container):
+            for process in container.processes():
                 processes.signal_process(process, signal.SIGKILL)
         with suppress(RunGone), self._asked() as client:
             client.remove_container(container.id, force=True)
@@ -188,14 +194,6 @@ class Daemon:
         with self._asked() as client:
             made = client.create_container_from_config(config, name=name)
             return Container(client.inspect_container(made["Id"]))
-
-    def processes(self, container: Container) -> list[Process]:
-        """Return all of its processes, those that others started in it included; none if it is gone."""
-        with suppress(RunGone), self._asked() as client:
-            pids = [int(row[0]) for row in client.top(container.id, "-o pid")["Processes"]]
-            stats = {pid: processes.read_stat(processes.PROC / str(pid)) for pid in pids}
-            return [Process(pid, stat.started_at_ticks) for pid, stat in stats.items() if stat]
-        return []
 
     @contextmanager
     def _asked(self) -> Generator[Any]:

@@ -95,7 +95,7 @@ class DockerEngine:
             return Image(PAUSED_PREFIX + name, None, 0)
         claim = self._claim(name)
         self._images.discard(*earlier_names(name))
-        memory = sum(map(processes.memory_of, self._daemon.processes(container)))
+        memory = sum(map(processes.memory_of, container.processes()))
         expect_free(self._folder, memory, reserve=self._reserve)
         try:
             claim.make()

@@ -228,6 +228,12 @@ def cgroups_of(process: Process) -> str:
     return text if exists(process) else ""
 
 
+def of_container(container: str) -> list[Process]:
+    """Return each process that lives in a container, by the id that names its cgroups; those below it included."""
+    found = [Process(pid, stat.started_at_ticks) for pid, stat in _all_stats().items()]
+    return [process for process in found if container in cgroups_of(process) and is_alive(process)]
+
+
 def group_lives(group: int) -> bool:
     """Whether any process of a group has not ended."""
     return any(stat.group == group and stat.state not in ENDED for stat in _all_stats().values())

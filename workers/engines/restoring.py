@@ -17,6 +17,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterable
 
 PR_SET_CHILD_SUBREAPER = 36
 START_FIELD, PARENT_FIELD = 19, 1
@@ -33,11 +34,13 @@ def main(record: str, pid_file: str, *command: str) -> int:
     # Blocked until the wait below: a signal must not come between the fork and our knowing of it.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGCHLD})
     # The run's lock lies in an inherited descriptor: the restore keeps it too.
-    restore = os.posix_spawnp(command[0], command, os.environ, setsigmask=before, setsigdef=IGNORED_BY_PYTHON)
+    # SIGTERM comes to the whole group; it is ours alone to hear.
+    deaf = before | {signal.SIGTERM}
+    restore = os.posix_spawnp(command[0], command, os.environ, setsigmask=deaf, setsigdef=IGNORED_BY_PYTHON)
     while (status := ended(restore)) is None:
         if signal.sigwait({signal.SIGTERM, signal.SIGCHLD}) == signal.SIGTERM:
             # First: what it holds would run for a moment when it lets go.
-            signal_all(descendants() - {restore}, signal.SIGSTOP)
+            signal_all([pid for pid in descendants() if pid != restore], signal.SIGSTOP)
             os.kill(restore, signal.SIGKILL)
     if status == 0:
         write_record(record, pid_file)
@@ -62,9 +65,13 @@ def write_record(record: str, pid_file: str) -> None:
 
 
 def end_descendants() -> None:
-    """Kill what the restore had forked, until nothing of it is left."""
+    """Kill what the restore had forked, until nothing of it is left.
+
+    Children first: the end of a parent makes the kernel continue stopped children that have no other tie to their
+    session, and one that ignores SIGHUP would run until its turn came.
+    """
     while found := descendants():
-        signal_all(found, signal.SIGKILL)
+        signal_all(reversed(found), signal.SIGKILL)
         try:
             while os.waitpid(-1, os.WNOHANG) != (0, 0):
                 pass
@@ -73,7 +80,7 @@ def end_descendants() -> None:
         time.sleep(PAUSE_SECONDS)
 
 
-def signal_all(pids: set[int], number: signal.Signals) -> None:
+def signal_all(pids: Iterable[int], number: signal.Signals) -> None:
     """Signal our descendants; until we ask how they ended, no other process has their pids."""
     for pid in pids:
         try:
@@ -82,13 +89,13 @@ def signal_all(pids: set[int], number: signal.Signals) -> None:
             continue
 
 
-def descendants() -> set[int]:
-    """Return the pids of our descendants; orphans among them have become our children."""
+def descendants() -> list[int]:
+    """Return the pids of our descendants, parents before children; orphans among them have become our children."""
     parents = {int(name): parent_of(name) for name in os.listdir("/proc") if name.isdecimal()}
-    found = {os.getpid()}
-    while more := {pid for pid, parent in parents.items() if parent in found} - found:
-        found |= more
-    return found - {os.getpid()}
+    found = [os.getpid()]
+    for parent in found:  # which grows meanwhile
+        found += [pid for pid, its in parents.items() if its == parent and pid not in found]
+    return found[1:]
 
 
 def parent_of(name: str) -> int:
