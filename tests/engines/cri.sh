@@ -47,7 +47,7 @@ install_crictl() {
     cat >"$folder/bin/crictl.new" <<END
 #!/bin/sh
 python="$folder/venv/bin/python"
-PYTHONPATH="$stubs" exec "\$python" -S "$here/asking.py" "\$python" "$here/crictl" "\$@"
+PYTHONPATH="$stubs" exec "\$python" -I -S "$here/asking.py" "\$python" "$here/crictl" "\$@"
 END
     chmod 755 "$folder/bin/crictl.new"
     mv "$folder/bin/crictl.new" "$folder/bin/crictl"

@@ -4,6 +4,7 @@ Frozen and held are SIGSTOP, as in `process`: the CRI has no pause, and a contai
 is not checkpointed by containerd. So the dump's tasks are stopped ones, and are restored stopped.
 """
 
+import os
 import shutil
 import sys
 import time
@@ -30,7 +31,8 @@ from workers.node.lock import NodeLock
 from workers.node.private import private_folder
 
 PREFIX: Final = "cri:"
-LAUNCHER: Final = (sys.executable, "-I", "-S", checkpointing.__file__)
+# The interpreter itself, as in `restored.LAUNCHER`.
+LAUNCHER: Final = (os.path.realpath(sys.executable), "-I", "-S", checkpointing.__file__)
 LOOK_SECONDS: Final = 30.0
 # The archive, its files unpacked twice, and the compressed layer.
 COPIES: Final = 4
@@ -151,9 +153,8 @@ class CriEngine:
             EngineRevoked: `stop` was set meanwhile.
         """
         claim = self._image(name)
-        container = self._remade.running(claim)
+        container = self._remade.take_over(claim, earlier=[*map(self._image, earlier_names(name))])
         if container is None:
-            self._remade.clear([*map(self._image, earlier_names(name)), claim], keep=None)
             repository = _image_of(image.location).rpartition(":")[0]
             container = self._restore(f"{repository}@{image.digest}", name, lock=lock, stop=stop)
         return Workload(workload.engine, workload.node, container=container)

@@ -9,7 +9,7 @@ import os
 import re
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from shared.errors import EngineError, EngineUnavailable, EngineUnsupported, RunGone
@@ -27,6 +27,7 @@ _GONE: Final = re.compile(r"not ?found|no such image|manifest unknown|name unkno
 # A registry that does not let us in says that what is there may not exist.
 _DENIED: Final = re.compile(r"denied|unauthorized|authorization", re.IGNORECASE)
 SAID_MAX: Final = 1_000
+KNOWN_MAX: Final = 10_000
 
 
 def ask(argv: Sequence[str], *, seconds: float) -> str:
@@ -96,11 +97,12 @@ class Container:
         return self.labels.get(LABEL) == LABELLED
 
     def process(self) -> Process | None:
-        """Return its first process; None when it has none any more."""
+        """Return its first process; None when that has ended, or was never started."""
         stat = processes.read_stat(processes.PROC / str(self.pid))
         process = Process(self.pid, stat.started_at_ticks) if stat else None
         # Cgroups are named by the container's id: a pid that is used again is not taken for it.
-        return process if process and self.id in processes.cgroups_of(process) else None
+        is_its = process is not None and self.id in processes.cgroups_of(process) and processes.is_alive(process)
+        return process if is_its else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,7 @@ class Crictl:
 
     path: str
     seconds: float
+    _running: dict[str, Container] = field(default_factory=dict, init=False, repr=False)
 
     def version(self) -> str:
         """Return the runtime's name and version.
@@ -124,7 +127,10 @@ class Crictl:
         return self._ask("version")
 
     def inspect(self, container: str) -> Container:
-        """Return a container.
+        """Return a container; of one that runs the runtime is asked once.
+
+        The CRI starts a container only once, and changes nothing of what is read here: as long as its first process
+        lives, it is what it was.
 
         Raises:
             RunGone: There is none, or its id is no container's.
@@ -132,6 +138,16 @@ class Crictl:
         """
         if not _ID.fullmatch(container):
             raise RunGone(f"{container!r} is no id of a container; expected all 64 digits of it.", container=container)
+        known = self._running.get(container)
+        if known is None or known.process() is None:
+            known = self._inspected(container)
+            if len(self._running) >= KNOWN_MAX:
+                self._running.clear()
+            if known.state == RUNNING:
+                self._running[container] = known
+        return known
+
+    def _inspected(self, container: str) -> Container:
         shown = self._json("inspect", "--output", "json", container)
         status, info = shown["status"], shown["info"]
         return Container(

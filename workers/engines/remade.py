@@ -7,13 +7,14 @@ that is there, else into a new one, which ends with it.
 import base64
 import json
 import signal
-import time
 import zlib
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from threading import Event
 from typing import Any, Final
+
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from shared.errors import EngineUnavailable, ImageRefused, RunGone
 from workers.engines import command, processes
@@ -23,7 +24,7 @@ from workers.node.lock import NodeLock
 
 # Of an image: what `packed` returned.
 RESTORE_LABEL: Final = "checkpoint.restore"
-ENDED_SECONDS, ENDED_PAUSE_SECONDS = 10.0, 0.05
+ENDING_SECONDS, ENDING_PAUSE_SECONDS = 5.0, 0.05
 
 
 class Remade:
@@ -43,10 +44,18 @@ class Remade:
         kept = {"container": container.config, "pod": pod, "sandbox": container.pod}
         return base64.b64encode(zlib.compress(json.dumps(kept).encode())).decode()
 
-    def running(self, claim: str) -> str | None:
-        """Return the container that a claim made, if it runs; held ones do."""
-        found = [one["id"] for one in self._made([claim]) if one["state"] == RUNNING]
-        return found[0] if len(found) == 1 else None
+    def take_over(self, claim: str, *, earlier: Collection[str]) -> str | None:
+        """Return the container that a claim made, if it runs; held ones do.
+
+        If not, what it and earlier claims made is ended: nobody permitted it.
+        """
+        claims = [*earlier, claim]
+        made = self._made(claims)
+        found = [one["id"] for one in made if one["labels"][CLAIM] == claim and one["state"] == RUNNING]
+        if len(found) == 1:
+            return found[0]
+        self._end(made, claims, keep=None)
+        return None
 
     def pull(self, reference: str, *, lock: NodeLock, stop: Event) -> None:
         """Have the runtime fetch an image, whose digest it compares.
@@ -109,23 +118,28 @@ class Remade:
                 # Children first: the end of a parent may make the kernel continue stopped ones.
                 for process in reversed(processes.family(root)):
                     processes.signal_process(process, signal.SIGKILL)
-                self._wait_ended(found.id)
-            self._crictl.remove(found.id)
-            if CLAIM in self._crictl.pod(found.pod)[1].get("labels", {}):
+            self._remove(found.id)
+            # One that was not made again stands in a pod that is not ours to end.
+            if CLAIM in found.labels and CLAIM in self._crictl.pod(found.pod)[1].get("labels", {}):
                 self._crictl.remove_pod(found.pod)
 
-    def _wait_ended(self, container: str) -> None:
-        """Return once the runtime knows that a container has ended; or soon, and its own kill has to do.
+    def _remove(self, container: str) -> None:
+        """Remove a container whose processes were killed.
 
-        Told to remove one that is just ending, containerd fails: nobody answers any more who could kill it.
+        While one is just ending, containerd fails to: nobody answers any more who could kill it.
         """
-        limit = time.monotonic() + ENDED_SECONDS
-        while self._crictl.inspect(container).state == RUNNING and time.monotonic() < limit:
-            time.sleep(ENDED_PAUSE_SECONDS)
+        Retrying(
+            retry=retry_if_exception_type(EngineUnavailable),
+            wait=wait_fixed(ENDING_PAUSE_SECONDS),
+            stop=stop_after_delay(ENDING_SECONDS),
+            reraise=True,
+        )(self._crictl.remove, container)
 
     def clear(self, claims: Collection[str], *, keep: str | None) -> None:
         """End what some claims made, but for one container; also pods whose container was never made."""
-        made = self._made(claims)
+        self._end(self._made(claims), claims, keep=keep)
+
+    def _end(self, made: list[dict[str, Any]], claims: Collection[str], *, keep: str | None) -> None:
         for one in made:
             if one["id"] != keep:
                 self.end(one["id"])
