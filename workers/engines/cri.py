@@ -9,6 +9,7 @@ import shutil
 import sys
 import time
 from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event
@@ -108,7 +109,9 @@ class CriEngine:
         with self._claim(name) as folder:
             expect_free(folder, COPIES * sum(map(processes.memory_of, family)), reserve=self._reserve)
             started = time.monotonic()
-            self._export(container, root, folder / ARCHIVE, lock=lock)
+            with ThreadPoolExecutor(max_workers=1) as beside:
+                packed = beside.submit(self._remade.packed, container)
+                self._export(container, root, folder / ARCHIVE, lock=lock)
             tree.wait_standing(root)
             dumped = time.monotonic()
             dump_bytes = (folder / ARCHIVE).stat().st_size
@@ -116,7 +119,7 @@ class CriEngine:
                 folder,
                 image=self._image(name),
                 container=str(container.config["metadata"]["name"]),
-                labels={RESTORE_LABEL: self._remade.packed(container)},
+                labels={RESTORE_LABEL: packed.result()},
                 lock=lock,
                 stop=stop,
             )
@@ -153,7 +156,7 @@ class CriEngine:
             EngineRevoked: `stop` was set meanwhile.
         """
         claim = self._image(name)
-        container = self._remade.take_over(claim, earlier=[*map(self._image, earlier_names(name))])
+        container = self._remade.take_over(claim, earlier=self._earlier(name))
         if container is None:
             repository = _image_of(image.location).rpartition(":")[0]
             container = self._restore(f"{repository}@{image.digest}", name, lock=lock, stop=stop)
@@ -164,7 +167,9 @@ class CriEngine:
         try:
             self._remade.pull(reference, lock=lock, stop=stop)
             with self._claim(name) as folder:
-                container = self._remade.make(reference, claim=claim, folder=folder, lock=lock, stop=stop)
+                container = self._remade.make(
+                    reference, claim=claim, earlier=self._earlier(name), folder=folder, lock=lock, stop=stop
+                )
             _, root = self._expect(Workload(EngineName.CRI, "here", container=container))
             tree.wait_standing(root)
         except BaseException:
@@ -193,7 +198,7 @@ class CriEngine:
             EngineUnavailable: The registry or the runtime does not answer.
         """
         names = [*earlier_names(name), name]
-        self._remade.clear([*map(self._image, names)], keep=keep.container if keep else None)
+        self._remade.clear([*self._earlier(name), self._image(name)], keep=keep.container if keep else None)
         for one in names:
             _remove(self._folder / one)
         repository = self._image(name).rpartition(":")[0]
@@ -251,6 +256,9 @@ class CriEngine:
     def _image(self, name: str) -> str:
         """Return the image of a claim; from its checkpoint's id and epoch only."""
         return f"{self._name}/checkpoint-{name.partition('-')[0]}:{name}"
+
+    def _earlier(self, name: str) -> list[str]:
+        return [self._image(one) for one in earlier_names(name)]
 
     @contextmanager
     def _claim(self, name: str) -> Generator[Path]:

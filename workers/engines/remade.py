@@ -47,14 +47,14 @@ class Remade:
     def take_over(self, claim: str, *, earlier: Collection[str]) -> str | None:
         """Return the container that a claim made, if it runs; held ones do.
 
-        If not, what it and earlier claims made is ended: nobody permitted it.
+        If not, the containers that it and earlier claims made are ended: nobody permitted them.
         """
-        claims = [*earlier, claim]
-        made = self._made(claims)
+        made = self._made([*earlier, claim])
         found = [one["id"] for one in made if one["labels"][CLAIM] == claim and one["state"] == RUNNING]
         if len(found) == 1:
             return found[0]
-        self._end(made, claims, keep=None)
+        for one in made:
+            self.end(one["id"])
         return None
 
     def pull(self, reference: str, *, lock: NodeLock, stop: Event) -> None:
@@ -72,12 +72,15 @@ class Remade:
                 raise RunGone(f"there is no image {reference}.", **error.facts) from error
             raise
 
-    def make(self, reference: str, *, claim: str, folder: Path, lock: NodeLock, stop: Event) -> str:
+    def make(
+        self, reference: str, *, claim: str, earlier: Collection[str], folder: Path, lock: NodeLock, stop: Event
+    ) -> str:
         """Start a container from an image that was pulled; return its id.
 
         Args:
             reference: The image by its digest.
             claim: Who makes it.
+            earlier: Who tried before.
             folder: For the files of configuration, which hold the run's environment.
             lock: The run's lock on this node.
             stop: The run is over meanwhile.
@@ -95,6 +98,8 @@ class Remade:
         for file, config in ((pod_file, pod), (container_file, container)):
             file.write_text(json.dumps(config))
         if sandbox is None:
+            # One whose maker died has the name that the new one gets.
+            self._end_pods([*earlier, claim])
             sandbox = self._run("runp", str(pod_file), lock=lock, stop=stop)
         made = self._run("create", sandbox, str(container_file), str(pod_file), lock=lock, stop=stop)
         self._run("start", made, lock=lock, stop=stop)
@@ -137,15 +142,15 @@ class Remade:
 
     def clear(self, claims: Collection[str], *, keep: str | None) -> None:
         """End what some claims made, but for one container; also pods whose container was never made."""
-        self._end(self._made(claims), claims, keep=keep)
-
-    def _end(self, made: list[dict[str, Any]], claims: Collection[str], *, keep: str | None) -> None:
+        made = self._made(claims)
         for one in made:
             if one["id"] != keep:
                 self.end(one["id"])
-        kept_pods = {one["podSandboxId"] for one in made if one["id"] == keep}
+        self._end_pods(claims, keep={one["podSandboxId"] for one in made if one["id"] == keep})
+
+    def _end_pods(self, claims: Collection[str], *, keep: Collection[str] = ()) -> None:
         for pod in self._crictl.pods():
-            if pod.get("labels", {}).get(CLAIM) in claims and pod["id"] not in kept_pods:
+            if pod.get("labels", {}).get(CLAIM) in claims and pod["id"] not in keep:
                 self._crictl.remove_pod(pod["id"])
 
     def _made(self, claims: Collection[str]) -> list[dict[str, Any]]:
