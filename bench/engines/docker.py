@@ -57,10 +57,11 @@ class DockerSubject:
         return Run(folder, workload, end=self._remove)
 
     def dump(self, run: Run, into: Path) -> None:
-        """`docker checkpoint create`, which ends the container, and `docker rm`."""
+        """`docker checkpoint create --leave-running`, since the dump is not stored yet; then `docker rm --force`."""
         container = _container(run.workload)
-        docker(self._host, "checkpoint", "create", "--checkpoint-dir", str(into), container, CHECKPOINT)
-        docker(self._host, "rm", container)
+        keep = ("--leave-running", "--checkpoint-dir", str(into))
+        docker(self._host, "checkpoint", "create", *keep, container, CHECKPOINT)
+        docker(self._host, "rm", "--force", container)
 
     def carry(self, run: Run, dump: Path) -> None:
         """Nothing: the dump stays where it is."""
@@ -98,7 +99,7 @@ def _open(folder: Path, settings: Settings) -> Generator[DockerSubject]:
     folder.mkdir()
     with a_daemon(folder) as host:
         os.environ["DOCKER_HOST"] = host
-        yield DockerSubject(host, settings.model_copy(update={"docker_mode": "checkpoint"}))
+        yield DockerSubject(host, settings)
 
 
 DOCKER = Candidate("docker", why_not_docker, _open)

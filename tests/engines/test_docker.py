@@ -12,6 +12,8 @@ from shared.errors import EngineUnavailable, EngineUnsupported
 from shared.settings import Settings
 from tests.engines.counting import session_members
 from tests.engines.dockerd import CountingContainer, docker
+from workers.engines import cgroups
+from workers.engines.containers import Daemon
 from workers.engines.docker import DockerEngine
 from workers.engines.engine import Image
 from workers.node.lock import NodeLock
@@ -84,6 +86,33 @@ def test_it_is_found_by_whatever_an_upstream_calls_it(
 
     assert engine.standing(node="here") == workloads
     assert all(map(engine.is_standing, workloads))
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_all_of_its_processes_are_found(
+    engine: DockerEngine,
+    a_counting_container: Start,
+    lock: NodeLock,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    *,
+    shown: bool,
+) -> None:
+    """What `docker exec` started in it too; also where the worker does not see the machine's cgroups."""
+    if not shown:
+        monkeypatch.setattr(cgroups, "MOUNT", tmp_path / "none")
+    counting, other = a_counting_container(), a_counting_container()
+    docker(
+        counting.host, "exec", "--detach", counting.container, counting.argv[0], "-c", "import time; time.sleep(999)"
+    )
+    top = docker(counting.host, "top", counting.container, "-o", "pid").stdout.split()[1:]
+    assert len(top) == 3
+
+    engine.freeze(counting.workload, lock=lock, stop=NEVER)
+    container = Daemon().expect(counting.container)
+
+    assert sorted(process.pid for process in container.processes()) == sorted(map(int, top))
+    assert other.pid not in {process.pid for process in container.processes()}
 
 
 @pytest.mark.parametrize("mark", [{"another": "1"}, {"checkpoint.workload": "1"}])

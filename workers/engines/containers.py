@@ -13,7 +13,7 @@ from docker import APIClient
 from docker.errors import APIError, DockerException, NotFound
 
 from shared.errors import EngineUnavailable, EngineUnsupported, RunGone
-from workers.engines import processes
+from workers.engines import cgroups, processes
 from workers.engines.processes import Process
 
 LABEL: Final = "checkpoint.workload"
@@ -78,9 +78,15 @@ class Container:
     def processes(self) -> list[Process]:
         """Return all of its processes, those that others started in it included; none if it is gone.
 
-        `docker top` would have the daemon start a `ps`, which takes as long as a small dump.
+        `docker top` would have the daemon start a `ps`, which takes a tenth of a small dump.
         """
-        return processes.of_container(self.id)
+        pid = int(self.facts["State"]["Pid"])
+        stat = processes.read_stat(processes.PROC / str(pid))
+        if pid == 0 or stat is None:
+            return []
+        found = cgroups.members(Process(pid, stat.started_at_ticks), container=self.id)
+        # A worker in a container may see all processes, and not their cgroups.
+        return processes.of_container(self.id) if found is None else found
 
     def as_new(self, *, system: str) -> dict[str, Any]:
         """Return what the daemon needs for a system to make the same container again; its volumes are the same."""

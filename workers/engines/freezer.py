@@ -4,22 +4,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from workers.engines import processes
+from workers.engines import cgroups
 from workers.engines.processes import Process
 
-MOUNT: Final = Path("/sys/fs/cgroup/freezer")
 THAWED: Final = "THAWED"
 
 
 def freezer_of(process: Process) -> Path | None:
     """Return the file that freezes and thaws a process' cgroup; None where there is none, or it is gone."""
-    for line in processes.cgroups_of(process).splitlines():
-        _, controllers, path = line.split(":", 2)
-        file = MOUNT / path.lstrip("/") / "freezer.state"
-        # Never that of the whole machine.
-        if "freezer" in controllers.split(",") and path != "/" and file.exists():
-            return file
-    return None
+    files = [folder / "freezer.state" for controller, folder in cgroups.folders(process) if controller == "freezer"]
+    return next((file for file in files if file.exists()), None)
 
 
 def is_frozen(process: Process) -> bool:
