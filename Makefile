@@ -57,7 +57,7 @@ test-engines: $(DEV) ## install what the engines need (as root, on Debian), and 
 	@dpkg -s docker.io >/dev/null 2>&1 || apt-get install --yes --quiet --no-install-recommends docker.io
 	@tests/engines/cri.sh install .cri
 	@$(BIN)/pytest -n $(JOBS) -rs tests/engines tests/images tests/vectors/process
-	@$(BIN)/pytest -n $(JOBS) -rs -m "" tests/faults/test_kill_at_every_effect.py -k "[docker"
+	@$(BIN)/pytest -n $(JOBS) -rs -m "" tests/faults/test_kill_at_every_effect.py -k "[docker or [cri"
 
 lint: $(DEV) ## run the checks
 	@$(BIN)/ruff check
@@ -75,7 +75,7 @@ bench: $(DEV) ## measure
 bench-engines: $(DEV) ## measure each engine beside its bare tool (as root; 10 minutes; needs what test-engines installs)
 	@$(BIN)/python -m bench.engines
 
-chaos: $(DEV) ## kill processes and servers at random while runs wait (30 minutes)
+chaos: $(DEV) ## kill processes and servers at random while runs wait (35 minutes)
 	@$(BIN)/pytest tests/faults -m "" -o log_cli=true --log-cli-level=INFO
 
 model: $(DEV) ## check the protocol's model in every configuration (10 minutes)

@@ -22,6 +22,7 @@ from shared.client import Checkpoints
 from shared.connections import Connections
 from shared.db.migrate import migrate
 from shared.settings import Settings
+from tests.engines.containerd import Containerd, a_containerd, why_not_cri
 from tests.engines.dockerd import a_daemon, why_not_docker
 from workers.node.agent import be_seen
 from workers.node.node import Node
@@ -171,6 +172,15 @@ def docker_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         pytest.skip(f"the engine docker does not work here: {why}")
     with a_daemon(tmp_path_factory.mktemp("docker")) as host:
         yield host
+
+
+@pytest.fixture(scope="session")
+def containerd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Containerd]:
+    """A containerd of the tests' own; skipped where none can be."""
+    if (why := why_not_cri()) is not None:
+        pytest.skip(f"the engine cri does not work here: {why}")
+    with a_containerd(tmp_path_factory.mktemp("cri")) as runtime:
+        yield runtime
 
 
 def _on(database: str) -> str:

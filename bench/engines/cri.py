@@ -14,7 +14,8 @@ from bench.engines.subject import Candidate, Heap, Run
 from shared.messages import Workload
 from shared.settings import Settings
 from shared.vocabulary import EngineName
-from tests.engines.containerd import Containerd, a_containerd, start_pod, why_not_cri
+from tests.engines.containerd import Containerd, a_containerd, why_not_cri
+from tests.engines.pods import start_pod
 from workers.engines.cri import CriEngine
 from workers.engines.crictl import Crictl
 from workers.engines.engine import Engine

@@ -56,14 +56,14 @@ def median(rounds: list[Round]) -> Round:
 def dump_ratio(rounds: list[Round]) -> float:
     """Return what giving the memory back takes here over the bare tool: the same work, so without the store.
 
-    Both of a round were measured one after the other, so what else the machine did counts for both.
+    The quickest round of each: what else a machine does, and the host below it, only ever adds.
     """
-    return statistics.median((one.freeze + one.dump + one.kill) / one.bare_dump for one in rounds)
+    return min(one.freeze + one.dump + one.kill for one in rounds) / min(one.bare_dump for one in rounds)
 
 
 def restore_ratio(rounds: list[Round]) -> float:
     """Return what bringing it back takes here over the bare tool: the same work, so without the fetch."""
-    return statistics.median((one.restore + one.permit) / one.bare_restore for one in rounds)
+    return min(one.restore + one.permit for one in rounds) / min(one.bare_restore for one in rounds)
 
 
 def measure(subject: Subject, heap: Heap, *, folder: Path, number: int) -> Round:

@@ -13,10 +13,11 @@ from shared.messages import Workload
 from shared.settings import Settings
 from shared.vocabulary import EngineName
 from tests.criu import criu_path, stored_in, why_not_criu
-from tests.engines.containerd import LABEL as POD_LABEL
-from tests.engines.containerd import Containerd, CountingPod, a_containerd, what_is_left, why_not_cri
+from tests.engines.containerd import Containerd
 from tests.engines.counting import MARK, CountingProcess
 from tests.engines.dockerd import LABEL, CountingContainer, containers, dumps_kept, remove_containers
+from tests.engines.pods import LABEL as POD_LABEL
+from tests.engines.pods import CountingPod, what_is_left
 from workers.engines.cri import CriEngine
 from workers.engines.docker import DockerEngine
 from workers.engines.engine import Engine, Image
@@ -229,15 +230,6 @@ def a_criu(process_settings: Settings, tmp_path: Path) -> Criu:
 
 
 Logged = Callable[..., tuple[str, Path]]
-
-
-@pytest.fixture(scope="session")
-def containerd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Containerd]:
-    """A containerd of the tests' own; skipped where none can be."""
-    if (why := why_not_cri()) is not None:
-        pytest.skip(f"the engine cri does not work here: {why}")
-    with a_containerd(tmp_path_factory.mktemp("cri")) as runtime:
-        yield runtime
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import socket
 import subprocess
 from contextlib import suppress
 from pathlib import Path
+from urllib.request import urlopen
 
 import msgspec
 
@@ -48,6 +49,13 @@ class Registry:
         argv = ["skopeo", "list-tags", "--tls-verify=false", f"docker://{repository}"]
         found = subprocess.run(argv, capture_output=True, check=False)
         return sorted(msgspec.json.decode(found.stdout)["Tags"]) if found.returncode == 0 else []
+
+    def images(self, path: str) -> list[str]:
+        """Return the images that it has below a path, by name and tag."""
+        with urlopen(f"http://{self.name}/v2/_catalog?n=1000") as answer:
+            names: list[str] = msgspec.json.decode(answer.read())["repositories"]
+        below = [name for one in names if (name := f"{self.name}/{one}").startswith(f"{path}/")]
+        return [f"{name}:{tag}" for name in below for tag in self.tags(name)]
 
     def _answers(self) -> bool:
         host, _, port = self.name.partition(":")

@@ -10,7 +10,8 @@ from shared.messages import Workload
 from shared.settings import Settings
 from shared.vocabulary import EngineName
 from tests.engines.conftest import Logged, StartPod
-from tests.engines.containerd import Containerd, frozen_and_stored, what_is_left
+from tests.engines.containerd import Containerd
+from tests.engines.pods import frozen_and_stored, what_is_left
 from workers.engines.cri import CriEngine
 from workers.engines.freezer import freezer_of
 from workers.node.lock import NodeLock

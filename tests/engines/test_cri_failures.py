@@ -13,7 +13,8 @@ from shared.messages import Workload
 from shared.settings import Settings
 from shared.vocabulary import EngineName
 from tests.engines.conftest import Logged, StartPod
-from tests.engines.containerd import Containerd, frozen_and_stored, what_is_left
+from tests.engines.containerd import Containerd
+from tests.engines.pods import frozen_and_stored, what_is_left
 from tests.waiting import wait_until
 from workers.engines.cri import PREFIX, CriEngine
 from workers.engines.engine import Image

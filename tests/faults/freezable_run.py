@@ -10,8 +10,10 @@ import msgspec
 
 from shared.messages import Workload
 from shared.vocabulary import EngineName
+from tests.engines.containerd import Containerd
 from tests.engines.counting import MARK, StartedRun, session_members, session_states
 from tests.engines.dockerd import StartedContainer
+from tests.engines.pods import StartedPod
 from tests.waiting import wait_until
 
 # Reads the number of a wait that is over. One that it has passed is ignored, and answered again.
@@ -121,3 +123,22 @@ class FreezableContainer(StartedContainer, Freezable):
     def stands(self) -> bool:
         """Whether its daemon keeps it still, or any thread is stopped."""
         return self.state == "paused" or super().stands
+
+
+class FreezablePod(StartedPod, Freezable):
+    """One run in a container of a pod.
+
+    Args:
+        runtime: Where it runs.
+        folder: For its files.
+        node: The node's name in its workload.
+    """
+
+    def __init__(self, runtime: Containerd, folder: Path, *, node: str) -> None:
+        super().__init__(runtime, folder, self.begin(folder), {})
+        self.register(super().workload, node=node)
+
+    @property
+    def workload(self) -> Workload:
+        """Return where it lives, as its platform was told last."""
+        return self._registered

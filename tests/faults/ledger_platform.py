@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Thread
@@ -17,10 +18,12 @@ from shared.replies import take_replies
 from shared.settings import Settings
 from shared.vocabulary import EngineName
 from tests.faults.doors import RECEIPTS, Door, RepeatingDoor, SureDoor
-from tests.faults.freezable_run import FreezableContainer, FreezableRun
+from tests.faults.freezable_run import FreezableContainer, FreezablePod, FreezableRun
 from tests.faults.waiting_run import WaitingRun
 
-KINDS: Final[dict[str, type[FreezableRun | FreezableContainer]]] = {
+LedgerRun = WaitingRun | FreezableRun | FreezableContainer | FreezablePod
+StartRun = Callable[..., LedgerRun]
+KINDS: Final[dict[str, StartRun]] = {
     EngineName.PROCESS: FreezableRun,
     EngineName.DOCKER: FreezableContainer,
 }
@@ -30,7 +33,7 @@ KINDS: Final[dict[str, type[FreezableRun | FreezableContainer]]] = {
 class Life:
     """What the platform knows of one run."""
 
-    run: WaitingRun | FreezableRun | FreezableContainer
+    run: LedgerRun
     door: Door
     over_at: dict[int, float] = field(default_factory=dict[int, float])  # when a wait's end was first told
     went_on_at: dict[int, float] = field(default_factory=dict[int, float])
@@ -54,10 +57,12 @@ class LedgerPlatform:
     Args:
         settings: Of the system.
         folder: For the ledgers.
+        start: Starts a run in a folder, on a node; without it, one that the settings' engine can freeze.
     """
 
-    def __init__(self, settings: Settings, folder: Path) -> None:
+    def __init__(self, settings: Settings, folder: Path, start: StartRun | None = None) -> None:
         folder.mkdir()
+        self._start = start or KINDS.get(settings.engines, WaitingRun)
         self._settings = settings
         self._folder = folder
         self.stopping = Event()
@@ -75,9 +80,7 @@ class LedgerPlatform:
 
     def add(self, door: Door) -> Life:
         """Start a run that speaks through a door."""
-        run = KINDS.get(self._settings.engines, WaitingRun)(
-            self._folder / str(len(self.lives)), node=self._settings.node
-        )
+        run = self._start(self._folder / str(len(self.lives)), node=self._settings.node)
         life = self.lives[run.id] = Life(run, door)
         return life
 

@@ -9,6 +9,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,9 +18,10 @@ from waiting import wait_until
 
 from shared.settings import Settings
 from shared.vocabulary import EngineName
+from tests.engines.containerd import Containerd
 from tests.engines.dockerd import containers, dumps_kept, remove_containers
 from tests.faults import lost_paths, paths
-from tests.faults.freezable_run import FreezableContainer
+from tests.faults.freezable_run import FreezableContainer, FreezablePod
 from tests.faults.ledger_platform import LedgerPlatform, Life
 from tests.faults.paths import QUIET_SECONDS, Scene
 from tests.faults.supervision import Supervision
@@ -48,7 +50,7 @@ class Case:
     in_gate: bool = False
     engine: EngineName = EngineName.SIMULATE
     docker_mode: str = "checkpoint"
-    docker_command: str = "checkpoint"  # which one the command is put before
+    before: str = "checkpoint"  # which word to docker or crictl the command is put before
 
     def __str__(self) -> str:
         mode = ["pause"] if self.docker_mode == "pause" else []
@@ -147,10 +149,12 @@ IN_CONTAINERS = [
     Case(paths.frozen_and_restored, CHECKPOINT, ("duty.cleared:1",)),
     Case(paths.frozen_and_restored, CHECKPOINT, ("duty.discarded:1",)),
     Case(paths.killed_in_the_dump, CHECKPOINT, (), GATED),
-    Case(paths.killed_in_the_restore, CHECKPOINT, (), GATED, docker_command="start"),
+    Case(paths.killed_in_the_restore, CHECKPOINT, (), GATED, before="start"),
     Case(paths.refused, CHECKPOINT, ("take.offered:1",), GATED),
     Case(paths.refused, CHECKPOINT, ("settle.thawed:1",), GATED),
     Case(paths.cancelled_while_held, CHECKPOINT, ("restore.held:1",)),
+]
+PAUSED = [
     Case(paths.frozen_and_restored, CHECKPOINT, ("take.frozen:1",), docker_mode="pause"),
     Case(paths.frozen_and_restored, CHECKPOINT, ("settle.left-standing:1",), docker_mode="pause"),
     Case(paths.frozen_and_restored, CHECKPOINT, ("restore.let-run:1",), docker_mode="pause"),
@@ -158,9 +162,18 @@ IN_CONTAINERS = [
 CASES = [
     *STANDING,
     *(replace(case, engine=EngineName.PROCESS) for case in REALLY_FROZEN),
-    *(replace(case, engine=EngineName.DOCKER) for case in IN_CONTAINERS),
+    *(replace(case, engine=EngineName.DOCKER) for case in [*IN_CONTAINERS, *PAUSED]),
+    *(replace(case, engine=EngineName.CRI) for case in IN_CONTAINERS),
 ]
 ALL_CASES = [pytest.param(case, id=str(case), marks=[] if case.in_gate else [pytest.mark.chaos]) for case in CASES]
+
+
+def gated(program: str, script: Path, *, word: str, command: str) -> Path:
+    """Write a script before a program that runs a command first, if a word is among its arguments."""
+    script.parent.mkdir()
+    script.write_text(f'#!/bin/sh\ncase " $* " in *" {word} "*) {command} ;; esac && exec {program} "$@"\n')
+    script.chmod(0o755)
+    return script
 
 
 @pytest.fixture
@@ -171,11 +184,7 @@ def own_docker(
     host = request.getfixturevalue("docker_host") if case.engine is EngineName.DOCKER else None
 
     def with_docker(settings: Settings, command: str) -> Settings:
-        script = tmp_path / "bin" / "docker"
-        script.parent.mkdir()
-        first = f'[ "$1" != {case.docker_command} ] || {{ {command}; }}'
-        script.write_text(f'#!/bin/sh\n{first} && exec {shutil.which("docker")} "$@"\n')
-        script.chmod(0o755)
+        script = gated(shutil.which("docker") or "", tmp_path / "bin" / "docker", word=case.before, command=command)
         monkeypatch.setenv("DOCKER_HOST", host or "")
         monkeypatch.setenv("PATH", str(script.parent), prepend=os.pathsep)
         return settings.model_copy(update={"engines": "docker", "docker_mode": case.docker_mode})
@@ -186,8 +195,25 @@ def own_docker(
 
 
 @pytest.fixture
+def runtime(request: pytest.FixtureRequest, case: Case) -> Iterator[Containerd | None]:
+    """The containerd of a case of the engine `cri`; nothing is left there."""
+    if case.engine is not EngineName.CRI:
+        yield None
+        return
+    runtime: Containerd = request.getfixturevalue("containerd")
+    yield runtime
+    runtime.remove_pods(*runtime.pods())
+
+
+@pytest.fixture
 def scene(
-    settings: Settings, node: Node, tmp_path: Path, case: Case, own_docker: Callable[[Settings, str], Settings]
+    settings: Settings,
+    node: Node,
+    tmp_path: Path,
+    case: Case,
+    own_docker: Callable[[Settings, str], Settings],
+    runtime: Containerd | None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Scene]:
     """A system in which nothing runs yet."""
     del node  # it was seen just now
@@ -203,11 +229,20 @@ def scene(
         own = settings.model_copy(update={"simulate_command": ["sh", "-c", command]})
     elif case.engine is EngineName.DOCKER:
         own = own_docker(shared, command)
+    elif runtime is not None:
+        monkeypatch.setenv("CONTAINER_RUNTIME_ENDPOINT", runtime.endpoint)
+        its = runtime.settings(settings.work_folder)
+        script = gated(its.crictl_path, tmp_path / "bin" / "crictl", word=case.before, command=command)
+        own = settings.model_copy(
+            update=its.model_dump(include={"cri_registry", "cri_registry_tls_verify"})
+            | {"engines": "cri", "crictl_path": str(script)}
+        )
     elif (why := why_not_criu()) is not None:
         pytest.skip(f"the engine process does not work here: {why}")
     else:
         own = with_criu(shared, tmp_path, script=f'[ "$1" != dump ] || {{ {command}; }} && exec "$CRIU" "$@"')
-    platform = LedgerPlatform(own, tmp_path / "ledgers")
+    start = partial(FreezablePod, runtime) if runtime else None
+    platform = LedgerPlatform(own, tmp_path / "ledgers", start)
     one = Scene(own, platform, Supervision(own, tmp_path / "logs"), gate, {case.kind: list(case.fatal)})
     yield one
     one.workers.stop()
@@ -231,6 +266,10 @@ def test_a_wait_ends_as_it_should_although_a_worker_died_at(case: Case, scene: S
     if isinstance(life.run, FreezableContainer):
         assert containers(life.run.host) == ([life.run.name] if life.run.lives else [])
         assert dumps_kept(life.run.host) == []
+    if isinstance(life.run, FreezablePod):
+        runtime = life.run.runtime
+        assert runtime.containers() == ([life.run.container] if life.run.lives else [])
+        assert runtime.registry.images(scene.settings.cri_registry) == []
 
 
 def test_every_effect_has_a_case() -> None:
