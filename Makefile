@@ -72,7 +72,7 @@ format: $(DEV) ## put the code into shape
 bench: $(DEV) ## measure
 	@$(BIN)/python -m bench
 
-bench-engines: $(DEV) ## measure each engine beside its bare tool (as root; 10 minutes; needs what test-engines installs)
+bench-engines: $(DEV) ## measure each engine beside its bare tool (as root; 20 minutes; needs what test-engines installs)
 	@$(BIN)/python -m bench.engines
 
 chaos: $(DEV) ## kill processes and servers at random while runs wait (35 minutes)

@@ -53,17 +53,14 @@ def median(rounds: list[Round]) -> Round:
     return Round(*(statistics.median(getattr(one, field.name) for one in rounds) for field in fields(Round)))
 
 
-def dump_ratio(rounds: list[Round]) -> float:
-    """Return what giving the memory back takes here over the bare tool: the same work, so without the store.
-
-    The quickest round of each: what else a machine does, and the host below it, only ever adds.
-    """
-    return min(one.freeze + one.dump + one.kill for one in rounds) / min(one.bare_dump for one in rounds)
+def dump_ratio(typical: Round) -> float:
+    """Return what giving the memory back takes here over the bare tool: the same work, so without the store."""
+    return (typical.freeze + typical.dump + typical.kill) / typical.bare_dump
 
 
-def restore_ratio(rounds: list[Round]) -> float:
+def restore_ratio(typical: Round) -> float:
     """Return what bringing it back takes here over the bare tool: the same work, so without the fetch."""
-    return min(one.restore + one.permit for one in rounds) / min(one.bare_restore for one in rounds)
+    return (typical.restore + typical.permit) / typical.bare_restore
 
 
 def measure(subject: Subject, heap: Heap, *, folder: Path, number: int) -> Round:

@@ -20,7 +20,7 @@ def row(engine: str, heap: Heap, rounds: list[Round]) -> str:
     holds = f"{heap.megabytes} MB, {heap.kind}" if heap.megabytes else "0"
     cells = [engine, holds, *(f"{getattr(it, phase):.3f}" for phase in PHASES)]
     cells += [f"{it.dump_bytes / 1e6:.1f}", f"{it.image_bytes / 1e6:.1f}"]
-    return f"| {' | '.join([*cells, f'{dump_ratio(rounds):.2f}', f'{restore_ratio(rounds):.2f}'])} |"
+    return f"| {' | '.join([*cells, f'{dump_ratio(it):.2f}', f'{restore_ratio(it):.2f}'])} |"
 
 
 def caption(folder: Path) -> str:
