@@ -8,7 +8,7 @@ from shared.vocabulary import EngineName
 from workers.engines.criu import GHOST_LIMIT, HOPELESS
 
 PAGE: Final = (Path(__file__).parents[2] / "docs" / "engines.md").read_text(encoding="utf-8")
-MEASURED: Final = {EngineName.PROCESS, EngineName.DOCKER}
+MEASURED: Final = {EngineName.PROCESS, EngineName.DOCKER, EngineName.CRI}
 SIZES: Final = {"0", "10 MB", "200 MB", "1000 MB"}
 RATIOS: Final = 2
 

@@ -4,8 +4,10 @@ import sys
 from pathlib import Path
 
 from shared.vocabulary import EngineName
+from tests.engines.containerd import Containerd
 from tests.engines.counting import MARK, StartedRun
 from tests.engines.dockerd import StartedContainer
+from tests.engines.pods import StartedPod
 from tests.waiting import wait_until
 
 ROLES = ("main", "thread", "child")
@@ -101,6 +103,22 @@ class ConnectedContainer(Connected, StartedContainer):
     def __init__(self, host: str, folder: Path, *, database_url: str, broker_url: str) -> None:
         argv = self.begin(folder, database_url=database_url, broker_url=broker_url)
         super().__init__(host, folder, argv, {"PROGRAM": PROGRAM}, options=("--network=host",))
+        self.wait_connected()
+
+
+class ConnectedPod(Connected, StartedPod):
+    """A container of a pod that is connected, on this machine's network.
+
+    Args:
+        runtime: Where it runs.
+        folder: For its files.
+        database_url: Postgres.
+        broker_url: Redis.
+    """
+
+    def __init__(self, runtime: Containerd, folder: Path, *, database_url: str, broker_url: str) -> None:
+        argv = self.begin(folder, database_url=database_url, broker_url=broker_url)
+        super().__init__(runtime, folder, argv, {"PROGRAM": PROGRAM})
         self.wait_connected()
 
 

@@ -54,6 +54,11 @@ class Containerd:
         return f"unix://{self.folder}/containerd.sock"
 
     @property
+    def criu_options(self) -> Path:
+        """Where its criu looks for options; there are none at first."""
+        return self.folder / "criu.conf"
+
+    @property
     def image(self) -> str:
         """What pods and containers are made of."""
         return f"{self.registry.name}/counting:1"
@@ -121,7 +126,8 @@ def a_containerd(folder: Path) -> Generator[Containerd]:
     runtime = Containerd(folder, Registry(folder))
     with (folder / "log").open("wb") as log:
         argv = [SCRIPT, "start", MADE_HERE, folder, runtime.image]
-        daemon = subprocess.Popen(argv, stdout=log, stderr=log, start_new_session=True)
+        environment = os.environ | {"CRIU_CONFIG_FILE": str(runtime.criu_options)}
+        daemon = subprocess.Popen(argv, env=environment, stdout=log, stderr=log, start_new_session=True)
     try:
         runtime.registry.start()
         archive = folder / "image.tar"

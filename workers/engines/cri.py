@@ -19,7 +19,7 @@ from shared.errors import EngineUnavailable, EngineUnsupported, RunGone
 from shared.messages import Workload
 from shared.settings import Settings
 from shared.vocabulary import EngineName
-from workers.engines import checkpointing, command, processes, tree
+from workers.engines import checkpointing, command, criu, processes, tree
 from workers.engines.crictl import RUNNING, Container, Crictl
 from workers.engines.engine import Image
 from workers.engines.freezer import freezer_of, is_frozen, thaw_cgroup
@@ -100,6 +100,7 @@ class CriEngine:
         Raises:
             RunGone: There is no such container, or it does not carry our label.
             EngineUnavailable: Another try may mend it; nothing ran meanwhile.
+            EngineUnsupported: No other try can.
             EngineRevoked: `stop` was set meanwhile.
         """
         container, root = self._expect(workload)
@@ -251,6 +252,7 @@ class CriEngine:
             command.run(argv, lock=lock, stop=Event(), seconds=self._seconds)
         except EngineUnavailable as error:
             said = str(error.facts.get("output", "")) or error.message
+            criu.explain_by_log(said, error)
             raise EngineUnavailable(f"the container was not checkpointed: {said}", **error.facts) from error
 
     def _image(self, name: str) -> str:

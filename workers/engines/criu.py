@@ -4,6 +4,7 @@ A dump is never ended by us short of its time limit: of criu processes that were
 per cent took the process that they dumped with them (its own code was being run there).
 """
 
+import re
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ GHOST_LIMIT: Final = "256M"
 # Errors only, and on its standard output.
 QUIET: Final = "-v1"
 MARK_OF_ERRORS: Final = "Error ("
+LOG: Final = re.compile(r"(?:path=|log file:)\s*(/\S+\.log)")
 # criu says this at every run that may not raise its own limit of open files, and goes on.
 HARMLESS: Final = ("RLIMIT_NOFILE",)
 # What no other try mends, and what to do about it.
@@ -35,7 +37,7 @@ HOPELESS: Final = {
     "doesn't support io_uring": "the run uses io_uring, which CRIU cannot dump",
     # Said of containers only: we call no criu of theirs ourselves.
     "consider using --tcp-established": "it has TCP connections; write tcp-close into /etc/criu/runc.conf, or into a "
-    "file that CRIU_CONFIG_FILE names in the environment of dockerd",
+    "file that CRIU_CONFIG_FILE names in the environment of dockerd or containerd",
 }
 
 log = structlog.get_logger(__name__)
@@ -191,6 +193,28 @@ def explain(said: str, error: EngineUnavailable) -> NoReturn:
         if words in said:
             raise EngineUnsupported(f"CRIU cannot freeze this run: {remedy}. It said: {said}", **error.facts) from error
     raise EngineUnavailable(f"CRIU failed: {said}", **error.facts) from error
+
+
+def explain_by_log(said: str, error: EngineUnavailable) -> None:
+    """Say what criu wrote into the log that a container runtime names; return if there is no such log any more.
+
+    Args:
+        said: What the runtime said: that criu failed, and where criu said why.
+        error: What failed by it.
+
+    Raises:
+        EngineUnavailable: Another try may mend it.
+        EngineUnsupported: It cannot.
+    """
+    log_file = LOG.search(said)
+    if log_file is None:
+        return
+    try:
+        text = Path(log_file[1]).read_text(errors="replace")
+    except OSError:
+        return  # that of a failed restore is removed by then
+    if reasons := errors_in(text):
+        explain(reasons, error)
 
 
 def errors_in(output: str) -> str:

@@ -1,6 +1,5 @@
 """Commands of Docker that take long: run under the run's lock; what they say when they fail is made readable."""
 
-import re
 from pathlib import Path
 from threading import Event
 from typing import Final, NoReturn
@@ -15,8 +14,6 @@ from workers.node.lock import NodeLock
 START_AGAIN: Final = "already exists"
 TRIES_MAX, PAUSE_SECONDS = 5, 0.3
 NO_CHECKPOINTS: Final = ("only supported with experimental", "criu binary", "executable file not found")
-# Docker itself says only that CRIU failed, and where CRIU said why.
-LOG: Final = re.compile(r"(?:path=|log file:)\s*(/\S+\.log)")
 
 
 def dump(container: str, into: Path, *, lock: NodeLock, seconds: float) -> None:
@@ -57,16 +54,5 @@ def _explain(program: str, error: EngineUnavailable) -> NoReturn:
     said = str(error.facts.get("output", "")).strip() or error.message
     if any(words in said for words in NO_CHECKPOINTS):
         raise EngineUnsupported(f"Docker makes no checkpoints here: {said}", **error.facts) from error
-    log = LOG.search(said)
-    reasons = criu.errors_in(_text(Path(log[1]))) if log else ""
-    if reasons:
-        criu.explain(reasons, error)
+    criu.explain_by_log(said, error)
     raise EngineUnavailable(f"{program} failed: {said}", **error.facts) from error
-
-
-def _text(log: Path) -> str:
-    """Return a log; of a failed restore the daemon has removed it by now."""
-    try:
-        return log.read_text(errors="replace")
-    except OSError:
-        return ""
