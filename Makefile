@@ -46,7 +46,7 @@ criu: ## put a criu that works into .criu, for the engine `process` and its test
 	@scripts/install-criu.sh .criu
 
 test: $(DEV) ## run the tests
-	@$(BIN)/pytest -n $(JOBS) tests
+	@$(BIN)/pytest -n $(JOBS) -rs tests
 
 compose-test: $(DEV) ## build, run, kill, scale and stop docker-compose.yml (as root; installs Docker where none runs)
 	@$(BIN)/pytest tests/compose -m compose --verbose -o log_cli=true --log-cli-level=INFO
