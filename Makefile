@@ -75,8 +75,8 @@ bench: $(DEV) ## measure
 bench-engines: $(DEV) ## measure each engine beside its bare tool (as root; 20 minutes; needs what test-engines installs)
 	@$(BIN)/python -m bench.engines
 
-chaos: $(DEV) ## kill processes and servers at random while runs wait (35 minutes)
-	@$(BIN)/pytest tests/faults -m "" -o log_cli=true --log-cli-level=INFO
+chaos: $(DEV) ## kill processes and servers at random while runs wait (20 minutes)
+	@$(BIN)/pytest -n 3 -rs tests/faults -m ""
 
 model: $(DEV) ## check the protocol's model in every configuration (10 minutes)
 	@$(BIN)/python -m tests.model
