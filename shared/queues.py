@@ -119,8 +119,9 @@ def _configuration(settings: Settings, *, is_encrypted: bool) -> dict[str, Any]:
         "worker_disable_prefetch": True,
         # A fuse: each held countdown costs a worker 9 KB, and beyond 65,535 kombu drops every limit.
         "worker_eta_task_limit": 10_000,
-        # SIGTERM lets tasks end for this long, then their messages go back to the queue.
-        "worker_soft_shutdown_timeout": 10.0,
+        # SIGINT twice lets tasks end for this long, then their messages go back to the queue. Work in hand is ended 3 s
+        # after the first, unless the second came at once: then after all of this, and `up` allows workers 11 s.
+        "worker_soft_shutdown_timeout": 8.0,
         # Without it a worker that only holds countdowns skips the above.
         "worker_enable_soft_shutdown_on_idle": True,
         # A blip of Redis must not end a running checkpoint; the claim in Postgres already stops a second.
